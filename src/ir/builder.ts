@@ -1,0 +1,478 @@
+// The intermediate representation and the builder that lifting functions write it with.
+//
+// A body is a list of statements; values are nodes in the order of their creation. Pure nodes bear WebAssembly's
+// names (operations.ts). Guest integers are i64, zero-extended from their size, everywhere. Registers, memory and
+// flags are reached by effect nodes, so that an emitter decides how: the interpreter's handlers take operands from
+// a decoded record, translated code has them as constants.
+//
+// Precision: an instruction commits (registers, flags) only after its last step that can fault.
+
+import type { StateField } from './guest-state.ts';
+import { STATE } from './guest-state.ts';
+import { PURE_OPERATIONS, type PureOperation, type ValueType } from './operations.ts';
+import { RUNTIME, type RuntimeName, type RuntimeSignature } from './runtime.ts';
+
+/** Which state bytes a register operand means: known now, or a byte offset taken from a slot of the decoded record. */
+export type Location =
+  | { readonly kind: 'fixed'; readonly offset: number }
+  | { readonly kind: 'slot'; readonly slot: RegisterSlot };
+export type RegisterSlot = 'r0' | 'r1' | 'segment';
+
+export interface RegisterLift {
+  readonly kind: 'register';
+  readonly file: 'gpr' | 'xmm' | 'mmx' | 'index';
+  readonly location: Location;
+  readonly sizeBytes: number;
+}
+
+/** How an address is formed. `generic` covers every mode and segment; the others are 64-bit code without one. */
+export type AddressShape = 'base' | 'indexed' | 'generic' | 'absolute';
+
+export interface MemoryLift {
+  readonly kind: 'memory';
+  readonly shape: AddressShape;
+  readonly sizeBytes: number;
+}
+
+export interface ImmediateLift {
+  readonly kind: 'immediate';
+  /** First and second immediate of the record, or a constant. */
+  readonly value: 'imm0' | 'imm1' | bigint;
+  readonly sizeBytes: number;
+}
+
+/** The target of a direct near branch: resolved by the flow operations alone. */
+export interface TargetLift {
+  readonly kind: 'target';
+}
+
+export type OperandLift = RegisterLift | MemoryLift | ImmediateLift | TargetLift;
+
+/** What a lifting function sees of an instruction. */
+export interface InstructionLift {
+  readonly lift: string;
+  readonly mnemonic: string;
+  readonly condition: number;
+  readonly operands: readonly OperandLift[];
+  /** Effective operand size of the 'v' operands in bytes. */
+  readonly operandBytes: 2 | 4 | 8;
+  readonly addressBytes: 2 | 4 | 8;
+  /** 64-bit code, or anything else: stack, branch and flag rules differ. */
+  readonly long: boolean;
+  readonly lock: boolean;
+  readonly repeat: 'none' | 'repz' | 'repnz';
+}
+
+export type NodeKind =
+  | 'const'
+  | 'pure'
+  | 'select'
+  | 'lane'
+  | 'replace-lane'
+  | 'shuffle'
+  | 'get-variable'
+  | 'set-variable'
+  | 'get-register'
+  | 'set-register'
+  | 'get-vector'
+  | 'set-vector'
+  | 'location'
+  | 'immediate'
+  | 'offset'
+  | 'address'
+  | 'get-field'
+  | 'set-field'
+  | 'scratch-get'
+  | 'scratch-set'
+  | 'load'
+  | 'store'
+  | 'load-vector'
+  | 'store-vector'
+  | 'modify-load'
+  | 'modify-store'
+  | 'call'
+  | 'next-rip'
+  | 'if'
+  | 'jump-direct'
+  | 'jump'
+  | 'again'
+  | 'leave'
+  | 'leave-next';
+
+/** One node. Which of the optional members are set follows from `kind`. */
+export interface Value {
+  readonly kind: NodeKind;
+  readonly type: ValueType | 'none';
+  readonly args: readonly Value[];
+  readonly id: number;
+  /** Operation, field, runtime function or lane instruction. */
+  readonly name?: string;
+  readonly constant?: bigint | number | Uint8Array;
+  readonly location?: Location;
+  readonly memory?: MemoryLift;
+  readonly immediate?: 'imm0' | 'imm1';
+  /** Bytes accessed, or the lane, or a scratch slot, as the kind says. */
+  readonly size?: number;
+  readonly write?: boolean;
+  readonly lock?: boolean;
+  readonly lanes?: readonly number[];
+  readonly variable?: Variable;
+  readonly whenTrue?: Statement[];
+  readonly whenFalse?: Statement[];
+  uses: number;
+}
+
+export type Statement = Value;
+
+export interface Variable {
+  readonly id: number;
+  readonly type: ValueType;
+}
+
+type Node = {
+  -readonly [K in keyof Value]?: Value[K];
+};
+
+const mask = (sizeBytes: number): bigint => (1n << BigInt(sizeBytes * 8)) - 1n;
+
+/** CR0-like constants live with the engine; lifted code needs only the vectors. */
+export class Builder {
+  readonly body: Statement[] = [];
+  private block: Statement[] = this.body;
+  private nextId = 0;
+  private nextVariable = 0;
+  readonly variables: Variable[] = [];
+
+  private node(kind: NodeKind, type: ValueType | 'none', args: readonly Value[], rest: Node = {}): Value {
+    for (const argument of args) argument.uses++;
+    const value: Value = { kind, type, args, id: this.nextId++, uses: 0, ...rest };
+    if (kind !== 'const') this.block.push(value);
+    return value;
+  }
+
+  // Constants and pure operations.
+
+  i64(value: bigint | number): Value {
+    return this.node('const', 'i64', [], { constant: BigInt.asUintN(64, BigInt(value)) });
+  }
+
+  i32(value: number): Value {
+    return this.node('const', 'i32', [], { constant: value | 0 });
+  }
+
+  f32(value: number): Value {
+    return this.node('const', 'f32', [], { constant: value });
+  }
+
+  f64(value: number): Value {
+    return this.node('const', 'f64', [], { constant: value });
+  }
+
+  /** 16 bytes, lane 0 first. */
+  v128(bytes: Uint8Array): Value {
+    return this.node('const', 'v128', [], { constant: bytes });
+  }
+
+  /** A v128 of two 64-bit lanes, low first. */
+  vector(low: bigint, high: bigint): Value {
+    const bytes = new Uint8Array(16);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, low & 0xffffffffffffffffn, true);
+    view.setBigUint64(8, high & 0xffffffffffffffffn, true);
+    return this.v128(bytes);
+  }
+
+  op(name: PureOperation, ...args: Value[]): Value {
+    const [parameters, result] = PURE_OPERATIONS[name] as readonly [readonly ValueType[], ValueType];
+    if (args.length !== parameters.length) throw new Error(`${name} takes ${parameters.length} operands`);
+    for (let k = 0; k < args.length; k++) {
+      if (args[k]!.type !== parameters[k]) throw new Error(`${name}: operand ${k} is ${args[k]!.type}`);
+    }
+    return this.node('pure', result, args, { name });
+  }
+
+  add = (a: Value, b: Value): Value => this.op('i64.add', a, b);
+  sub = (a: Value, b: Value): Value => this.op('i64.sub', a, b);
+  mul = (a: Value, b: Value): Value => this.op('i64.mul', a, b);
+  and = (a: Value, b: Value): Value => this.op('i64.and', a, b);
+  or = (a: Value, b: Value): Value => this.op('i64.or', a, b);
+  xor = (a: Value, b: Value): Value => this.op('i64.xor', a, b);
+  shl = (a: Value, b: Value): Value => this.op('i64.shl', a, b);
+  shrU = (a: Value, b: Value): Value => this.op('i64.shr_u', a, b);
+  shrS = (a: Value, b: Value): Value => this.op('i64.shr_s', a, b);
+  not = (a: Value): Value => this.op('i64.xor', a, this.i64(-1n));
+  /** Comparisons give i32 0 or 1. */
+  eq = (a: Value, b: Value): Value => this.op('i64.eq', a, b);
+  ne = (a: Value, b: Value): Value => this.op('i64.ne', a, b);
+  eqz = (a: Value): Value => this.op('i64.eqz', a);
+  ltU = (a: Value, b: Value): Value => this.op('i64.lt_u', a, b);
+  ltS = (a: Value, b: Value): Value => this.op('i64.lt_s', a, b);
+  /** i32 -> i64 zero-extended, and i64 -> i32. */
+  extend = (a: Value): Value => this.op('i64.extend_i32_u', a);
+  wrap = (a: Value): Value => this.op('i32.wrap_i64', a);
+
+  /** Zero-extends the low `sizeBytes` of an i64. */
+  truncate(value: Value, sizeBytes: number): Value {
+    return sizeBytes >= 8 ? value : this.and(value, this.i64(mask(sizeBytes)));
+  }
+
+  /** Sign-extends the low `sizeBytes` of an i64. */
+  signExtend(value: Value, sizeBytes: number): Value {
+    if (sizeBytes === 1) return this.op('i64.extend8_s', value);
+    if (sizeBytes === 2) return this.op('i64.extend16_s', value);
+    if (sizeBytes === 4) return this.op('i64.extend32_s', value);
+    return value;
+  }
+
+  /** `condition` (i32) ? a : b. */
+  select(condition: Value, a: Value, b: Value): Value {
+    if (condition.type !== 'i32' || a.type !== b.type) throw new Error('select: an i32 and two values of one type');
+    return this.node('select', a.type, [condition, a, b]);
+  }
+
+  /** `i8x16.extract_lane_u` and its kin. */
+  lane(name: string, vector: Value, lane: number): Value {
+    const shape = name.slice(0, name.indexOf('.'));
+    const type = shape === 'i64x2' ? 'i64' : shape === 'f32x4' ? 'f32' : shape === 'f64x2' ? 'f64' : 'i32';
+    return this.node('lane', type, [vector], { name, size: lane });
+  }
+
+  /** `i32x4.replace_lane` and its kin. */
+  replaceLane(name: string, vector: Value, lane: number, value: Value): Value {
+    return this.node('replace-lane', 'v128', [vector, value], { name, size: lane });
+  }
+
+  /** i8x16.shuffle: lanes 0 to 15 from `a`, 16 to 31 from `b`. */
+  shuffle(a: Value, b: Value, lanes: readonly number[]): Value {
+    if (lanes.length !== 16) throw new Error('shuffle takes 16 lanes');
+    return this.node('shuffle', 'v128', [a, b], { lanes });
+  }
+
+  // Variables carry values out of branches.
+
+  variable(initial: Value): Variable {
+    const variable: Variable = { id: this.nextVariable++, type: initial.type as ValueType };
+    this.variables.push(variable);
+    this.set(variable, initial);
+    return variable;
+  }
+
+  get(variable: Variable): Value {
+    return this.node('get-variable', variable.type, [], { variable });
+  }
+
+  set(variable: Variable, value: Value): void {
+    if (variable.type !== value.type) throw new Error('a variable keeps its type');
+    this.node('set-variable', 'none', [value], { variable });
+  }
+
+  /** Statements made by `then` run when `condition` (i32) is not 0, those of `otherwise` when it is. */
+  if(condition: Value, then: () => void, otherwise?: () => void): void {
+    if (condition.type !== 'i32') throw new Error('if: the condition is an i32');
+    const outer = this.block;
+    const thenBlock: Statement[] = [];
+    const otherwiseBlock: Statement[] = [];
+    this.block = thenBlock;
+    then();
+    if (otherwise !== undefined) {
+      this.block = otherwiseBlock;
+      otherwise();
+    }
+    this.block = outer;
+    this.node('if', 'none', [condition], { whenTrue: thenBlock, whenFalse: otherwiseBlock });
+  }
+
+  // State.
+
+  /** i64 for u64 fields, i32 for all others. */
+  getField(name: StateField): Value {
+    return this.node('get-field', STATE[name].type === 'u64' ? 'i64' : 'i32', [], { name });
+  }
+
+  setField(name: StateField, value: Value): void {
+    if (value.type !== (STATE[name].type === 'u64' ? 'i64' : 'i32')) throw new Error(`${name} has another type`);
+    this.node('set-field', 'none', [value], { name });
+  }
+
+  /** General or MMX register bytes as a zero-extended i64. */
+  getRegister(location: Location, sizeBytes: number): Value {
+    return this.node('get-register', 'i64', [], { location, size: sizeBytes });
+  }
+
+  /** Writes 1 or 2 bytes alone; 4 bytes clear the upper half; 8 bytes whole. */
+  setRegister(location: Location, sizeBytes: number, value: Value): void {
+    this.node('set-register', 'none', [value], { location, size: sizeBytes });
+  }
+
+  /** General register by number (0 rax, 1 rcx, 2 rdx, 3 rbx, 4 rsp, 5 rbp, 6 rsi, 7 rdi, 8 …). */
+  gpr(index: number, sizeBytes: number): Value {
+    return this.getRegister({ kind: 'fixed', offset: index * 8 }, sizeBytes);
+  }
+
+  setGpr(index: number, sizeBytes: number, value: Value): void {
+    this.setRegister({ kind: 'fixed', offset: index * 8 }, sizeBytes, value);
+  }
+
+  getVector(location: Location): Value {
+    return this.node('get-vector', 'v128', [], { location });
+  }
+
+  setVector(location: Location, value: Value): void {
+    this.node('set-vector', 'none', [value], { location });
+  }
+
+  /** The number in a register operand's slot as an i32: an st, segment, control or debug register's index. */
+  index(operand: OperandLift): Value {
+    if (operand.kind !== 'register') throw new Error('index: not a register');
+    if (operand.location.kind === 'fixed') return this.i32(operand.location.offset);
+    return this.node('location', 'i32', [], { location: operand.location });
+  }
+
+  /** 16-byte scratch slots 0 to 3, shared with runtime functions. */
+  getScratch(slot: number): Value {
+    return this.node('scratch-get', 'v128', [], { size: slot });
+  }
+
+  setScratch(slot: number, value: Value): void {
+    this.node('scratch-set', 'none', [value], { size: slot });
+  }
+
+  // Memory. Addresses are linear.
+
+  load(address: Value, sizeBytes: number): Value {
+    return this.node('load', 'i64', [address], { size: sizeBytes });
+  }
+
+  store(address: Value, sizeBytes: number, value: Value): void {
+    this.node('store', 'none', [address, value], { size: sizeBytes });
+  }
+
+  /** 16 bytes, unaligned. */
+  loadVector(address: Value): Value {
+    return this.node('load-vector', 'v128', [address]);
+  }
+
+  storeVector(address: Value, value: Value): void {
+    this.node('store-vector', 'none', [address, value]);
+  }
+
+  /** Effective address before segmentation, truncated to the address size: LEA. */
+  offset(operand: OperandLift): Value {
+    if (operand.kind !== 'memory') throw new Error('offset: not a memory operand');
+    return this.node('offset', 'i64', [], { memory: operand });
+  }
+
+  /** Linear address of a memory operand, its segment checked for an access of `sizeBytes`. */
+  address(operand: OperandLift, write: boolean, sizeBytes?: number): Value {
+    if (operand.kind !== 'memory') throw new Error('address: not a memory operand');
+    return this.node('address', 'i64', [], { memory: operand, write, size: sizeBytes ?? operand.sizeBytes });
+  }
+
+  // Operands.
+
+  /** Reads an integer operand of at most 8 bytes. */
+  read(operand: OperandLift): Value {
+    switch (operand.kind) {
+      case 'register':
+        return this.getRegister(operand.location, operand.sizeBytes);
+      case 'memory':
+        return this.load(this.address(operand, false), operand.sizeBytes);
+      case 'immediate':
+        if (typeof operand.value === 'bigint') return this.i64(operand.value);
+        return this.node('immediate', 'i64', [], { immediate: operand.value });
+      case 'target':
+        throw new Error('a branch target is read by the flow operations');
+    }
+  }
+
+  write(operand: OperandLift, value: Value): void {
+    if (operand.kind === 'register') this.setRegister(operand.location, operand.sizeBytes, value);
+    else if (operand.kind === 'memory') this.store(this.address(operand, true), operand.sizeBytes, value);
+    else throw new Error('only registers and memory are written');
+  }
+
+  /**
+   * Read-modify-write: `change` maps the old value to the new one and may return more to do once the write has
+   * succeeded. With `lock` the change is atomic; an interfering write by another processor starts the instruction again.
+   */
+  modify(operand: OperandLift, lock: boolean, change: (old: Value) => Value): Value {
+    if (operand.kind === 'register') {
+      const old = this.getRegister(operand.location, operand.sizeBytes);
+      this.setRegister(operand.location, operand.sizeBytes, change(old));
+      return old;
+    }
+    const address = this.address(operand, true);
+    const old = this.node('modify-load', 'i64', [address], { size: (operand as MemoryLift).sizeBytes });
+    const value = change(old);
+    this.node('modify-store', 'none', [old, address, value], { size: (operand as MemoryLift).sizeBytes, lock });
+    return old;
+  }
+
+  /** Reads 16 bytes (xmm or memory; memory is checked for alignment where `aligned`). */
+  readVector(operand: OperandLift, aligned = true): Value {
+    if (operand.kind === 'register') return this.getVector(operand.location);
+    const address = this.address(operand, false, 16);
+    if (aligned) this.checkAligned(address);
+    return this.loadVector(address);
+  }
+
+  writeVector(operand: OperandLift, value: Value, aligned = true): void {
+    if (operand.kind === 'register') {
+      this.setVector(operand.location, value);
+      return;
+    }
+    const address = this.address(operand, true, 16);
+    if (aligned) this.checkAligned(address);
+    this.storeVector(address, value);
+  }
+
+  private checkAligned(address: Value): void {
+    this.if(this.wrap(this.and(address, this.i64(15))), () => this.raise(13, 0));
+  }
+
+  // Control.
+
+  /** Raises an exception at this instruction; what follows does not run. */
+  raise(vector: number, errorCode = -1): void {
+    this.call('raise', this.i32(vector), this.i32(errorCode));
+  }
+
+  call(name: RuntimeName, ...args: Value[]): Value {
+    const signature: RuntimeSignature = RUNTIME[name];
+    if (args.length !== signature.parameters.length) throw new Error(`${name} takes ${signature.parameters.length}`);
+    for (let k = 0; k < args.length; k++) {
+      if (args[k]!.type !== signature.parameters[k]) throw new Error(`${name}: argument ${k} is ${args[k]!.type}`);
+    }
+    return this.node('call', signature.result ?? 'none', args, { name });
+  }
+
+  /** Address of the following instruction (RIP, EIP or IP as a value). */
+  nextRip(): Value {
+    return this.node('next-rip', 'i64', []);
+  }
+
+  /** Goes to the direct branch's target. */
+  jumpDirect(): void {
+    this.node('jump-direct', 'none', []);
+  }
+
+  /** Goes to an address computed at run time (an offset in CS, truncated to the operand size by the caller). */
+  jump(target: Value): void {
+    this.node('jump', 'none', [target]);
+  }
+
+  /** Runs this instruction again (a repeated string instruction's next turn); interrupts are taken in between. */
+  again(): void {
+    this.node('again', 'none', []);
+  }
+
+  /** Back to the run loop, which goes on at the `rip` field. */
+  leave(): void {
+    this.node('leave', 'none', []);
+  }
+
+  /** Back to the run loop, which goes on at the following instruction. */
+  leaveNext(): void {
+    this.node('leave-next', 'none', []);
+  }
+}

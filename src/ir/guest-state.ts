@@ -1,0 +1,110 @@
+// Where a virtual processor's state lies in memory: byte offsets from the processor's base, in engine memory.
+// Lifted code names fields; emitters and the engine's own helpers read and write the same bytes.
+//
+// Arithmetic flags are not kept as EFLAGS bits but as four words from which each flag follows without knowing
+// which operation set them:
+//   flagZ  ZF = (flagZ == 0)
+//   flagN  SF = bit 63; PF = even parity of bits 7:0
+//   flagC  CF = bit 63; OF = bit 63 xor bit 62 (the carry out of, and into, the sign bit)
+//   flagA  AF = bit 3 (the carry out of bit 3)
+
+export type FieldType = 'u8' | 'u16' | 'u32' | 'i32' | 'u64';
+
+export interface Field {
+  readonly offset: number;
+  readonly type: FieldType;
+}
+
+const field = (offset: number, type: FieldType): Field => ({ offset, type });
+
+/** Bytes from one segment register's state to the next's: base u64, limit u32, attributes u32, selector u32. */
+export const SEGMENT_STRIDE = 32;
+export const SEGMENT_OFFSET = 0x100;
+export const GPR_OFFSET = 0x000;
+export const X87_OFFSET = 0x400;
+export const XMM_OFFSET = 0x600;
+
+export const STATE = {
+  /** Always zero: the base or index that an address does not have. */
+  zero: field(0x080, 'u64'),
+  /** Address of the current code page, so that RIP = codePage + offset of the record's instruction. */
+  codePage: field(0x088, 'u64'),
+  flagZ: field(0x090, 'u64'),
+  flagN: field(0x098, 'u64'),
+  flagC: field(0x0a0, 'u64'),
+  flagA: field(0x0a8, 'u32'),
+  /** EFLAGS bits other than the arithmetic flags: TF, IF, DF, IOPL, NT, RF, VM, AC, VIF, VIP, ID. */
+  systemFlags: field(0x0ac, 'u32'),
+  /** The record that was being run when generated code returned; 0 when `rip` holds the address. */
+  record: field(0x0b0, 'u32'),
+  /** Set by a runtime function to make generated code return: an exception is pending, or the run loop is wanted. */
+  stop: field(0x0b4, 'u32'),
+  /** Jumps left until generated code returns for polling. */
+  budget: field(0x0b8, 'i32'),
+  /** Not 0: an interrupt waits for IF. */
+  interruptWaiting: field(0x0bc, 'u32'),
+  /** Host offset of the data TLB of the current privilege. */
+  tlb: field(0x0c0, 'u32'),
+  /** Host offset of the code TLB of the current privilege and code size. */
+  codeTlb: field(0x0c4, 'u32'),
+  /** Address-space key, 12 bits, as the low bits of every TLB tag. */
+  tlbKey: field(0x0c8, 'u64'),
+  rip: field(0x0d0, 'u64'),
+  cpl: field(0x0d8, 'u32'),
+  /** 16, 32 or 64: the meaning of code bytes. */
+  codeSize: field(0x0dc, 'u32'),
+  /** All ones in 64-bit mode, 0xffffffff or 0xffff by SS.B: the part of RSP that addresses the stack. */
+  stackMask: field(0x0e0, 'u64'),
+  /** Base of SS, or 0 in 64-bit mode. */
+  stackBase: field(0x0e8, 'u64'),
+  /** Base of CS, or 0 in 64-bit mode. */
+  codeBase: field(0x0f0, 'u64'),
+  /** Scratch doublewords through which runtime functions hand over values. */
+  scratch0: field(0x0f8, 'u64'),
+  cr0: field(0x200, 'u64'),
+  cr2: field(0x208, 'u64'),
+  cr3: field(0x210, 'u64'),
+  cr4: field(0x218, 'u64'),
+  efer: field(0x228, 'u64'),
+  xcr0: field(0x230, 'u64'),
+  gdtrBase: field(0x240, 'u64'),
+  gdtrLimit: field(0x248, 'u32'),
+  idtrBase: field(0x250, 'u64'),
+  idtrLimit: field(0x258, 'u32'),
+  dr0: field(0x260, 'u64'),
+  dr1: field(0x268, 'u64'),
+  dr2: field(0x270, 'u64'),
+  dr3: field(0x278, 'u64'),
+  dr6: field(0x280, 'u64'),
+  dr7: field(0x288, 'u64'),
+  star: field(0x300, 'u64'),
+  lstar: field(0x308, 'u64'),
+  cstar: field(0x310, 'u64'),
+  sfmask: field(0x318, 'u64'),
+  kernelGsBase: field(0x320, 'u64'),
+  sysenterCs: field(0x328, 'u64'),
+  sysenterEsp: field(0x330, 'u64'),
+  sysenterEip: field(0x338, 'u64'),
+  tscAux: field(0x340, 'u64'),
+  fsBase: field(SEGMENT_OFFSET + 4 * SEGMENT_STRIDE, 'u64'),
+  gsBase: field(SEGMENT_OFFSET + 5 * SEGMENT_STRIDE, 'u64'),
+  mxcsr: field(0x500, 'u32'),
+  /** Not 0: an x87 or MMX instruction raises #NM (CR0.TS or CR0.EM), an SSE instruction #NM or #UD. */
+  x87Trap: field(0x504, 'u32'),
+  sseTrap: field(0x508, 'u32'),
+} as const satisfies Record<string, Field>;
+
+export type StateField = keyof typeof STATE;
+
+/** 16-byte scratch values, for operands that do not fit a doubleword. */
+export const SCRATCH_OFFSET = 0x700;
+/** Two records with which a single instruction is run on its own. */
+export const STEP_RECORDS_OFFSET = 0x800;
+/** Size of one processor's state block. */
+export const STATE_SIZE_BYTES = 0x1000;
+
+export const gprOffset = (index: number): number => GPR_OFFSET + index * 8;
+export const xmmOffset = (index: number): number => XMM_OFFSET + index * 16;
+/** MMX registers are the significands of the physical x87 registers. */
+export const mmxOffset = (index: number): number => X87_OFFSET + index * 16;
+export const segmentOffset = (index: number): number => SEGMENT_OFFSET + index * SEGMENT_STRIDE;

@@ -1,0 +1,152 @@
+// The arithmetic flags in the form that guest-state.ts describes: written by operation, read by condition.
+// Intel SDM volume 1, 3.4.3; condition codes: volume 1, appendix B.
+
+import type { Builder, Value } from '../ir/builder.ts';
+
+const SIGN = 1n << 63n;
+
+function setResult(b: Builder, sizeBytes: number, result: Value): void {
+  const extended = b.signExtend(result, sizeBytes);
+  b.setField('flagZ', extended);
+  b.setField('flagN', extended);
+}
+
+/** `carries`: bit n is the carry out of bit n of the operation. */
+function setCarries(b: Builder, sizeBytes: number, carries: Value): void {
+  b.setField('flagC', sizeBytes === 8 ? carries : b.shl(carries, b.i64(64 - sizeBytes * 8)));
+  b.setField('flagA', b.wrap(carries));
+}
+
+const addCarries = (b: Builder, x: Value, y: Value, result: Value): Value =>
+  b.or(b.and(x, y), b.and(b.or(x, y), b.not(result)));
+
+const subtractBorrows = (b: Builder, x: Value, y: Value, result: Value): Value =>
+  b.or(b.and(b.not(x), y), b.and(b.not(b.xor(x, y)), result));
+
+/** Flags of result = x + y (+ carry). Operands and result are zero-extended. */
+export function setAddFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
+  setResult(b, sizeBytes, result);
+  setCarries(b, sizeBytes, addCarries(b, x, y, result));
+}
+
+/** Flags of result = x - y (- borrow). */
+export function setSubtractFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
+  setResult(b, sizeBytes, result);
+  setCarries(b, sizeBytes, subtractBorrows(b, x, y, result));
+}
+
+/** Flags of AND, OR, XOR, TEST: CF and OF clear (AF is undefined, clear here). */
+export function setLogicFlags(b: Builder, sizeBytes: number, result: Value): void {
+  setResult(b, sizeBytes, result);
+  b.setField('flagC', b.i64(0));
+  b.setField('flagA', b.i32(0));
+}
+
+/** Flags of INC (`up`) and DEC: CF is kept. */
+export function setStepFlags(b: Builder, sizeBytes: number, x: Value, result: Value, up: boolean): void {
+  setResult(b, sizeBytes, result);
+  const one = b.i64(1);
+  const carries = up ? addCarries(b, x, one, result) : subtractBorrows(b, x, one, result);
+  b.setField('flagA', b.wrap(carries));
+  const aligned = sizeBytes === 8 ? carries : b.shl(carries, b.i64(64 - sizeBytes * 8));
+  const overflow = b.xor(aligned, b.shl(aligned, b.i64(1)));
+  setCarryOverflow(b, b.getField('flagC'), overflow);
+}
+
+/** CF from bit 63 of `carry`, OF from bit 63 of `overflow`; the other flags stay. */
+export function setCarryOverflow(b: Builder, carry: Value, overflow: Value): void {
+  const cf = b.and(carry, b.i64(SIGN));
+  const difference = b.and(b.xor(carry, overflow), b.i64(SIGN));
+  b.setField('flagC', b.or(cf, b.shrU(difference, b.i64(1))));
+}
+
+/** CF alone, from an i64 that is 0 or 1. */
+export function setCarry(b: Builder, carry: Value): void {
+  const overflow = b.xor(b.getField('flagC'), b.shl(b.getField('flagC'), b.i64(1)));
+  setCarryOverflow(b, b.shl(carry, b.i64(63)), overflow);
+}
+
+/** ZF, SF and PF from a result; CF and OF from bits 63; AF clear. */
+export function setShiftFlags(b: Builder, sizeBytes: number, result: Value, carry: Value, overflow: Value): void {
+  setResult(b, sizeBytes, result);
+  setCarryOverflow(b, carry, overflow);
+  b.setField('flagA', b.i32(0));
+}
+
+/** Flags given one by one as i64 0 or 1; OF, SF and AF clear: COMISS, PTEST, POPCNT and their like. */
+export function setComparisonFlags(b: Builder, zero: Value, parity: Value, carry: Value): void {
+  b.setField('flagZ', b.xor(zero, b.i64(1)));
+  b.setField('flagN', b.xor(parity, b.i64(1)));
+  setCarryOverflow(b, b.shl(carry, b.i64(63)), b.i64(0));
+  b.setField('flagA', b.i32(0));
+}
+
+/** ZF alone, from an i32 or i64 condition value: ZF = (value == 0). SF and PF stay. */
+export function setZero(b: Builder, zeroWhenZero: Value): void {
+  b.setField('flagZ', zeroWhenZero);
+}
+
+/** CF as an i64 0 or 1. */
+export const carryFlag = (b: Builder): Value => b.shrU(b.getField('flagC'), b.i64(63));
+
+const overflowWord = (b: Builder): Value => {
+  const carries = b.getField('flagC');
+  return b.xor(carries, b.shl(carries, b.i64(1)));
+};
+
+const negative = (b: Builder, value: Value): Value => b.ltS(value, b.i64(0));
+const zeroFlag = (b: Builder): Value => b.eqz(b.getField('flagZ'));
+const parityOdd = (b: Builder): Value =>
+  b.op('i32.and', b.op('i32.popcnt', b.wrap(b.and(b.getField('flagN'), b.i64(0xff)))), b.i32(1));
+
+function baseCondition(b: Builder, code: number): Value {
+  switch (code) {
+    case 0:
+      return negative(b, overflowWord(b));
+    case 1:
+      return negative(b, b.getField('flagC'));
+    case 2:
+      return zeroFlag(b);
+    case 3:
+      return b.op('i32.or', negative(b, b.getField('flagC')), zeroFlag(b));
+    case 4:
+      return negative(b, b.getField('flagN'));
+    case 5:
+      return b.op('i32.eqz', parityOdd(b));
+    case 6:
+      return negative(b, b.xor(b.getField('flagN'), overflowWord(b)));
+    default:
+      return b.op('i32.or', negative(b, b.xor(b.getField('flagN'), overflowWord(b))), zeroFlag(b));
+  }
+}
+
+/** Condition code 0 (O) to 15 (NLE) as an i32 0 or 1. */
+export function condition(b: Builder, code: number): Value {
+  const base = baseCondition(b, code >> 1);
+  return (code & 1) === 0 ? base : b.op('i32.eqz', base);
+}
+
+/** CF, PF, AF, ZF, SF, OF in their EFLAGS places and bit 1 set, as an i64. */
+export function arithmeticFlagsImage(b: Builder): Value {
+  const bit = (flag: Value, position: number): Value => b.shl(b.extend(flag), b.i64(position));
+  const af = b.shl(b.and(b.extend(b.getField('flagA')), b.i64(8)), b.i64(1));
+  const parts = [
+    carryFlag(b),
+    bit(baseCondition(b, 5), 2),
+    af,
+    bit(zeroFlag(b), 6),
+    bit(negative(b, b.getField('flagN')), 7),
+    bit(negative(b, overflowWord(b)), 11),
+  ];
+  return parts.reduce((sum, part) => b.or(sum, part), b.i64(2));
+}
+
+/** Sets CF, PF, AF, ZF, SF from an image in EFLAGS places; OF too unless `keepOverflow`. */
+export function setArithmeticFlagsImage(b: Builder, image: Value, keepOverflow = false): void {
+  const bit = (position: number): Value => b.and(b.shrU(image, b.i64(position)), b.i64(1));
+  const overflow = keepOverflow ? overflowWord(b) : b.shl(bit(11), b.i64(63));
+  b.setField('flagZ', b.xor(bit(6), b.i64(1)));
+  b.setField('flagN', b.or(b.shl(bit(7), b.i64(63)), b.xor(bit(2), b.i64(1))));
+  b.setField('flagA', b.wrap(b.shl(bit(4), b.i64(3))));
+  setCarryOverflow(b, b.shl(bit(0), b.i64(63)), overflow);
+}
