@@ -1,0 +1,79 @@
+// The user's cache folder (XDG Base Directory Specification). A file appears whole or not at all: it is written
+// beside its place and renamed, so that any number of processes may write the same file at once.
+
+import { hash, randomUUID } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
+import { UserError } from '../base/errors.ts';
+
+/** A cached file and what it must contain. */
+export interface StoredFile {
+  /** Path below the cache folder. */
+  file: string;
+  sizeBytes: number;
+  sha256: string;
+}
+
+export class Cache {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** The folder `bulkhead` in XDG_CACHE_HOME, or in ~/.cache where that is not set to an absolute path. */
+  static ofUser(env: NodeJS.ProcessEnv): Cache {
+    const base = env.XDG_CACHE_HOME;
+    const isUsable = base !== undefined && isAbsolute(base);
+    return new Cache(join(isUsable ? base : join(env.HOME || homedir(), '.cache'), 'bulkhead'));
+  }
+
+  writeJson(file: string, value: unknown): void {
+    this.write(file, new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`));
+  }
+
+  path(file: string): string {
+    return join(this.folder, file);
+  }
+
+  /** The file's bytes; undefined where it is missing or not what was stored. */
+  read(stored: StoredFile): Uint8Array | undefined {
+    try {
+      const bytes = readFileSync(this.path(stored.file));
+      return hash('sha256', bytes, 'hex') === stored.sha256 ? bytes : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** What a JSON file says; undefined where it is missing or damaged. The caller checks its shape. */
+  readJson(file: string): unknown {
+    try {
+      return JSON.parse(readFileSync(this.path(file), 'utf8'));
+    } catch {
+      return undefined;
+    }
+  }
+
+  write(file: string, bytes: Uint8Array): StoredFile {
+    const path = this.path(file);
+    const temporary = `${path}.${randomUUID()}.tmp`;
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(temporary, bytes, { flag: 'wx' });
+      renameSync(temporary, path);
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw new UserError(`cannot write the cache file ${path}: ${error instanceof Error ? error.message : error}`, {
+        hint: 'the variable XDG_CACHE_HOME names another place for caches',
+        cause: error,
+      });
+    }
+    return { file, sizeBytes: bytes.length, sha256: hash('sha256', bytes, 'hex') };
+  }
+
+  remove(file: string): void {
+    rmSync(this.path(file), { force: true });
+  }
+}

@@ -1,0 +1,188 @@
+// The guest images by name: a stock Debian cloud kernel and an initramfs around Debian's static busybox. They are made
+// on first use out of a Debian mirror, kept in the user's cache, and taken from there without a network ever after.
+
+import { hash } from 'node:crypto';
+import { z } from 'zod';
+import { EXIT_STATUS, UserError } from '../base/errors.ts';
+import type { PackageRecord } from './archive.ts';
+import type { Cache, StoredFile } from './cache.ts';
+import { buildInitramfs, INITRAMFS_RECIPE } from './initramfs.ts';
+import { type FetchedPackage, type FetchOptions, PackageStore } from './packages.ts';
+
+export interface ResolveOptions extends FetchOptions {
+  /** Makes the image anew from the mirror's newest packages even if the cache has one. */
+  refresh?: boolean;
+}
+
+export interface GuestImage {
+  /** The canonical name: `debian:13` also where `debian` was asked for. */
+  name: string;
+  /** The bzImage, and the file that holds it. */
+  kernel: Uint8Array;
+  kernelPath: string;
+  /** As in the file's name: `6.12.107+deb13-cloud-amd64`. */
+  kernelVersion: string;
+  /** The initramfs, an uncompressed cpio archive that `createOverlay` archives may follow. */
+  initrd: Uint8Array;
+  initrdPath: string;
+  defaultCommandLine: string;
+}
+
+export interface ImageDescription {
+  name: string;
+  aliases: readonly string[];
+  summary: string;
+}
+
+interface ImageRecipe extends ImageDescription {
+  codename: string;
+}
+
+const IMAGES: readonly ImageRecipe[] = [
+  {
+    name: 'debian:13',
+    aliases: ['debian', 'debian:trixie'],
+    summary: 'Debian 13 (trixie), the current stable release: cloud kernel and busybox',
+    codename: 'trixie',
+  },
+  {
+    name: 'debian:12',
+    aliases: ['debian:bookworm'],
+    summary: 'Debian 12 (bookworm), the release before: cloud kernel and busybox',
+    codename: 'bookworm',
+  },
+];
+
+const ARCHITECTURE = 'amd64';
+const KERNEL_METAPACKAGE = 'linux-image-cloud-amd64';
+const BUSYBOX_PACKAGE = 'busybox-static';
+
+/**
+ * console: the first serial port. quiet: a line on the console costs a port access for each character.
+ * panic=-1: a guest that panics resets at once, so that its end can be seen, instead of spinning for ever.
+ */
+const DEFAULT_COMMAND_LINE = 'console=ttyS0 quiet panic=-1';
+
+const storedFile = z.object({ file: z.string(), sizeBytes: z.number(), sha256: z.string() });
+const source = z.object({ name: z.string(), version: z.string(), url: z.string(), sha256: z.string() });
+const manifestSchema = z.object({
+  kernel: storedFile.extend({ kernelVersion: z.string(), source }),
+  initrd: storedFile.extend({ recipe: z.string(), source }),
+});
+type Manifest = z.infer<typeof manifestSchema>;
+
+export function listImages(): readonly ImageDescription[] {
+  return IMAGES.map(({ name, aliases, summary }) => ({ name, aliases, summary }));
+}
+
+/** Throws a UserError for a name that is no image, and where the image is not cached and cannot be made. */
+export async function resolveImage(name: string, options: ResolveOptions = {}): Promise<GuestImage> {
+  const recipe = IMAGES.find((image) => image.name === name || image.aliases.includes(name));
+  if (recipe === undefined) {
+    throw new UserError(`no such image: ${name}`, {
+      hint: `there are ${IMAGES.flatMap((image) => [image.name, ...image.aliases]).join(', ')}`,
+      exitStatus: EXIT_STATUS.usage,
+    });
+  }
+  const store = new PackageStore(options);
+  const cached = options.refresh === true ? undefined : readManifest(store.cache, recipe);
+  const kernel = (cached && readKernel(store.cache, cached.kernel)) ?? (await makeKernel(store, recipe));
+  const initrd = (cached && readInitrd(store.cache, cached.initrd)) ?? (await makeInitrd(store, recipe, options));
+  if (kernel.stored !== cached?.kernel || initrd.stored !== cached?.initrd) {
+    const manifest: Manifest = { kernel: kernel.stored, initrd: initrd.stored };
+    store.cache.writeJson(manifestFile(recipe), manifest);
+    // Whoever reads the former files now has them open or in memory; a reader who comes too late makes them anew.
+    for (const old of cached === undefined ? [] : [cached.kernel, cached.initrd]) {
+      if (old.file !== kernel.stored.file && old.file !== initrd.stored.file) store.cache.remove(old.file);
+    }
+  }
+  return {
+    name: recipe.name,
+    kernel: kernel.bytes,
+    kernelPath: store.cache.path(kernel.stored.file),
+    kernelVersion: kernel.stored.kernelVersion,
+    initrd: initrd.bytes,
+    initrdPath: store.cache.path(initrd.stored.file),
+    defaultCommandLine: DEFAULT_COMMAND_LINE,
+  };
+}
+
+interface Part<S extends StoredFile> {
+  stored: S;
+  bytes: Uint8Array;
+}
+
+function readManifest(cache: Cache, recipe: ImageRecipe): Manifest | undefined {
+  return manifestSchema.safeParse(cache.readJson(manifestFile(recipe))).data;
+}
+
+function readKernel(cache: Cache, stored: Manifest['kernel']): Part<Manifest['kernel']> | undefined {
+  const bytes = cache.read(stored);
+  return bytes && { stored, bytes };
+}
+
+function readInitrd(cache: Cache, stored: Manifest['initrd']): Part<Manifest['initrd']> | undefined {
+  if (stored.recipe !== recipeHash()) return undefined;
+  const bytes = cache.read(stored);
+  return bytes && { stored, bytes };
+}
+
+async function makeKernel(store: PackageStore, recipe: ImageRecipe): Promise<Part<Manifest['kernel']>> {
+  let record = await store.find(recipe.codename, KERNEL_METAPACKAGE, ARCHITECTURE);
+  // The metapackage depends on the current kernel's package; where a release splits that, it depends on the binary's.
+  for (;;) {
+    const next = kernelDependency(record);
+    if (next === undefined) break;
+    record = await store.find(recipe.codename, next.name, ARCHITECTURE, next.version);
+  }
+  const deb = await store.fetch(record);
+  for await (const entry of deb.files({ filter: (path) => kernelVersionOf(path) !== undefined })) {
+    const kernelVersion = kernelVersionOf(entry.path);
+    if (entry.type !== 'file' || kernelVersion === undefined) continue;
+    const stored = store.cache.write(`${folderOf(recipe)}/vmlinuz-${kernelVersion}`, entry.data);
+    return { stored: { ...stored, kernelVersion, source: sourceOf(deb) }, bytes: entry.data };
+  }
+  throw new UserError(`the package ${record.name} ${record.version} holds no kernel`);
+}
+
+function kernelDependency(record: PackageRecord): PackageRecord['depends'][number] | undefined {
+  return record.depends.find(({ name }) => /^linux-(image|binary)-\d.*-cloud-amd64$/.test(name));
+}
+
+function kernelVersionOf(path: string): string | undefined {
+  return /^boot\/vmlinuz-([^/]+)$/.exec(path)?.[1] ?? /^(?:usr\/)?lib\/modules\/([^/]+)\/vmlinuz$/.exec(path)?.[1];
+}
+
+async function makeInitrd(
+  store: PackageStore,
+  recipe: ImageRecipe,
+  options: ResolveOptions,
+): Promise<Part<Manifest['initrd']>> {
+  const deb = await store.fetchKept(recipe.codename, BUSYBOX_PACKAGE, ARCHITECTURE, {
+    refresh: options.refresh ?? false,
+  });
+  for await (const entry of deb.files({ filter: (path) => /^(?:usr\/)?bin\/busybox$/.test(path) })) {
+    if (entry.type !== 'file') continue;
+    const bytes = buildInitramfs(entry.data);
+    const name = `initrd-${hash('sha256', bytes, 'hex').slice(0, 16)}.cpio`;
+    const stored = store.cache.write(`${folderOf(recipe)}/${name}`, bytes);
+    return { stored: { ...stored, recipe: recipeHash(), source: sourceOf(deb) }, bytes };
+  }
+  throw new UserError(`the package ${deb.name} ${deb.version} holds no busybox`);
+}
+
+function sourceOf({ name, version, url, sha256 }: FetchedPackage): z.infer<typeof source> {
+  return { name, version, url, sha256 };
+}
+
+function recipeHash(): string {
+  return hash('sha256', INITRAMFS_RECIPE, 'hex');
+}
+
+function folderOf(recipe: ImageRecipe): string {
+  return `images/${recipe.name.replace(':', '-')}`;
+}
+
+function manifestFile(recipe: ImageRecipe): string {
+  return `${folderOf(recipe)}/manifest.json`;
+}
