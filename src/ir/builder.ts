@@ -328,6 +328,12 @@ export class Builder {
     return this.node('location', 'i32', [], { location: operand.location });
   }
 
+  /** State offset of the memory operand's segment register, as an i32. */
+  segmentSlot(): Value {
+    const slot = this.node('location', 'i32', [], { location: { kind: 'slot', slot: 'segment' } });
+    return this.op('i32.and', slot, this.i32(~31));
+  }
+
   /** 16-byte scratch slots 0 to 3, shared with runtime functions. */
   getScratch(slot: number): Value {
     return this.node('scratch-get', 'v128', [], { size: slot });
@@ -368,6 +374,13 @@ export class Builder {
     return this.node('address', 'i64', [], { memory: operand, write, size: sizeBytes ?? operand.sizeBytes });
   }
 
+  /** Linear address `distance` (i64, signed) bytes from a memory operand's: bit strings reach beyond their operand. */
+  displacedAddress(operand: OperandLift, write: boolean, distance: Value): Value {
+    if (operand.kind !== 'memory') throw new Error('displacedAddress: not a memory operand');
+    if (operand.shape !== 'generic') return this.add(this.address(operand, write), distance);
+    return this.node('address', 'i64', [distance], { memory: operand, write, size: operand.sizeBytes });
+  }
+
   // Operands.
 
   /** Reads an integer operand of at most 8 bytes. */
@@ -401,10 +414,14 @@ export class Builder {
       this.setRegister(operand.location, operand.sizeBytes, change(old));
       return old;
     }
-    const address = this.address(operand, true);
-    const old = this.node('modify-load', 'i64', [address], { size: (operand as MemoryLift).sizeBytes });
+    return this.modifyAt(this.address(operand, true), (operand as MemoryLift).sizeBytes, lock, change);
+  }
+
+  /** Read-modify-write at a linear address. */
+  modifyAt(address: Value, sizeBytes: number, lock: boolean, change: (old: Value) => Value): Value {
+    const old = this.node('modify-load', 'i64', [address], { size: sizeBytes });
     const value = change(old);
-    this.node('modify-store', 'none', [old, address, value], { size: (operand as MemoryLift).sizeBytes, lock });
+    this.node('modify-store', 'none', [old, address, value], { size: sizeBytes, lock });
     return old;
   }
 

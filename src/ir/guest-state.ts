@@ -17,7 +17,11 @@ export interface Field {
 
 const field = (offset: number, type: FieldType): Field => ({ offset, type });
 
-/** Bytes from one segment register's state to the next's: base u64, limit u32, attributes u32, selector u32. */
+/**
+ * Bytes from one segment register's state to the next's: base u64 at 0, limit u32 at 8, attributes u32 at 12, selector
+ * u32 at 16, and at 24 a u32 that is not 0 when no access through the segment needs a check (flat, or 64-bit code).
+ * In 64-bit code the bases of ES, CS, SS and DS are kept as 0.
+ */
 export const SEGMENT_STRIDE = 32;
 export const SEGMENT_OFFSET = 0x100;
 export const GPR_OFFSET = 0x000;
@@ -86,6 +90,8 @@ export const STATE = {
   sysenterEsp: field(0x330, 'u64'),
   sysenterEip: field(0x338, 'u64'),
   tscAux: field(0x340, 'u64'),
+  /** Segment 0 is ES; in 64-bit code its base counts as 0. */
+  esBase: field(SEGMENT_OFFSET, 'u64'),
   fsBase: field(SEGMENT_OFFSET + 4 * SEGMENT_STRIDE, 'u64'),
   gsBase: field(SEGMENT_OFFSET + 5 * SEGMENT_STRIDE, 'u64'),
   mxcsr: field(0x500, 'u32'),
@@ -102,6 +108,8 @@ export const SCRATCH_OFFSET = 0x700;
 export const STEP_RECORDS_OFFSET = 0x800;
 /** Size of one processor's state block. */
 export const STATE_SIZE_BYTES = 0x1000;
+
+export const SEGMENT_FIELDS = { base: 0, limit: 8, attributes: 12, selector: 16, flat: 24 } as const;
 
 export const gprOffset = (index: number): number => GPR_OFFSET + index * 8;
 export const xmmOffset = (index: number): number => XMM_OFFSET + index * 16;

@@ -68,12 +68,16 @@ export const RUNTIME = {
   writeFlags: signature(['i64', 'i32'], true),
   cli: signature([], true),
   sti: signature([], true),
+  /** EFLAGS.AC = argument: CLAC and STAC. */
+  writeAc: signature(['i32'], true),
   hlt: signature([], true),
   swapgs: signature([], true),
-  /** (operandBytes 1, 2, 4 or 8; addressBytes; segment index of the source). As many turns as fit before polling is due. */
+  /** Raises #UD unless CR4.FSGSBASE is set. */
+  checkFsgsbase: signature([], true),
+  /** (element size; addressBytes; state offset of the source's segment). As many turns as fit before polling is due. */
   repMovs: signature(['i32', 'i32', 'i32'], true),
   repStos: signature(['i32', 'i32'], true),
-  /** INS and OUTS, one turn or repeated: (sizeBytes, addressBytes, repeated 0/1[, segment index]). */
+  /** INS and OUTS, one turn or repeated: (sizeBytes, addressBytes, repeated 0/1[, state offset of the segment]). */
   ins: signature(['i32', 'i32', 'i32'], true),
   outs: signature(['i32', 'i32', 'i32', 'i32'], true),
   enter: signature(['i32', 'i32', 'i32', 'i32'], true),
@@ -92,6 +96,8 @@ export const RUNTIME = {
   xsetbv: signature([], true),
   /** Checks the bits, then sets. */
   ldmxcsr: signature(['i32'], true),
+  /** Raises #NM or #UD when the x87 may not be used; used before memory is touched. */
+  checkX87: signature([], true),
   /** Legacy segment limit and type check: (segment index, offset, sizeBytes, write 0/1). */
   checkSegment: signature(['i32', 'i64', 'i32', 'i32'], true),
   /** x87: (operation number, operand index or size, low 64 bits, high 16 bits of a memory operand). See the engine's x87. */
@@ -103,14 +109,24 @@ export const RUNTIME = {
   x87Environment: signature(['i32', 'i64', 'i32'], true),
   /** Raises #MF when an unmasked x87 exception is pending; used by MMX and x87 instructions that wait. */
   x87Wait: signature([], true),
-  /** MMX instruction about to touch registers: TOP = 0, all tags valid. */
-  mmxEnter: signature([], false),
+  /**
+   * What an MMX instruction does to the x87 state: TOP = 0, all tags valid, all ones in the sign and exponent of the
+   * register written. (state offset of that register, or -1 where none is).
+   */
+  mmxEnter: signature(['i32'], false),
   emms: signature([], false),
-  /** Exact SSE arithmetic: (operation number); operands and result in the 16-byte scratch slots. Raises #XM. */
+  /**
+   * Exact SSE arithmetic: (operation number, immediate). The old destination in scratch slot 0, the source in slot 1, the
+   * result in slot 0. Raises #XM, or #UD where CR4.OSXMMEXCPT is 0, for an unmasked exception. See sse-operations.ts.
+   */
   sseExact: signature(['i32', 'i32'], true),
-  /** PCMPxSTRx: (operation 0..3 = ESTRM, ESTRI, ISTRM, ISTRI; immediate; lengths 64-bit 0/1); operands in scratch. */
-  pcmpstr: signature(['i32', 'i32', 'i32'], false),
-  /** AES round functions and PCLMULQDQ: (operation number, immediate); operands and result in scratch. */
+  /**
+   * PCMPxSTRx: (immediate; lengths of the first and second operand, negative or large ones not yet reduced, or -0x80000000
+   * for an implicit length). Operands in scratch slots 0 and 1. The mask comes back in slot 0; the result is the index in
+   * bits 31:16 and CF, ZF, SF and OF in their EFLAGS places.
+   */
+  pcmpstr: signature(['i32', 'i32', 'i32'], false, 'i32'),
+  /** AES and PCLMULQDQ: (operation number, immediate); operands in scratch slots 0 and 1, result in 0. */
   crypto: signature(['i32', 'i32'], false),
 } as const satisfies Record<string, RuntimeSignature>;
 

@@ -1,0 +1,412 @@
+// The core functions that generated code calls when its inline path does not apply: slow memory accesses, addresses
+// of every mode, and jumps. They are written once, in WebAssembly, so that the usual slow case stays out of JavaScript.
+
+import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
+import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
+import type { CoreName, Imports } from './imports.ts';
+import { CODE_TLB, RECORD } from './record.ts';
+
+const CPU = 0;
+const REC = 1;
+
+const LOADS: Record<number, MemoryName> = {
+  1: 'i64.load8_u',
+  2: 'i64.load16_u',
+  4: 'i64.load32_u',
+  8: 'i64.load',
+  16: 'v128.load',
+};
+const STORES: Record<number, MemoryName> = {
+  1: 'i64.store8',
+  2: 'i64.store16',
+  4: 'i64.store32',
+  8: 'i64.store',
+  16: 'v128.store',
+};
+
+const loadField = (f: FunctionWriter, name: StateField): void => {
+  f.get(CPU);
+  f.memory(STATE[name].type === 'u64' ? 'i64.load' : 'i32.load', STATE[name].offset);
+};
+
+/** Pushes (cpu, record, low, high, sizeBytes | write << 8) for a service call on the address in local 2. */
+const pushAccess = (f: FunctionWriter, sizeBytes: number, write: boolean): void => {
+  f.get(CPU);
+  f.get(REC);
+  f.get(2);
+  f.pure('i32.wrap_i64');
+  f.get(2);
+  f.i64(32n);
+  f.pure('i64.shr_u');
+  f.pure('i32.wrap_i64');
+  f.i32(sizeBytes | (write ? 0x100 : 0));
+};
+
+function slowLoad(imports: Imports, sizeBytes: number): FunctionWriter {
+  const f = new FunctionWriter(3);
+  const host = f.local('i32');
+  pushAccess(f, sizeBytes, false);
+  f.call(imports.services.translate);
+  f.tee(host);
+  f.i32(1);
+  f.pure('i32.gt_u');
+  f.if(sizeBytes === 16 ? 'v128' : 'i64');
+  f.get(host);
+  f.memory(LOADS[sizeBytes]!, 0);
+  f.else();
+  f.get(host);
+  f.if();
+  pushAccess(f, sizeBytes, false);
+  f.call(imports.services.loadSpecial);
+  f.drop();
+  f.end();
+  f.get(CPU);
+  f.memory(LOADS[sizeBytes]!, SCRATCH_OFFSET + 0x60);
+  f.end();
+  return f;
+}
+
+function slowStore(imports: Imports, sizeBytes: number): FunctionWriter {
+  const f = new FunctionWriter(4);
+  const host = f.local('i32');
+  pushAccess(f, sizeBytes, true);
+  f.call(imports.services.translate);
+  f.tee(host);
+  f.i32(1);
+  f.pure('i32.gt_u');
+  f.if();
+  f.get(host);
+  f.get(3);
+  f.memory(STORES[sizeBytes]!, 0);
+  f.else();
+  f.get(host);
+  f.if();
+  f.get(CPU);
+  f.get(3);
+  f.memory(STORES[sizeBytes]!, SCRATCH_OFFSET + 0x60);
+  pushAccess(f, sizeBytes, true);
+  f.call(imports.services.storeSpecial);
+  f.drop();
+  f.end();
+  f.end();
+  return f;
+}
+
+function slowModify(imports: Imports, sizeBytes: number): FunctionWriter {
+  const f = new FunctionWriter(3);
+  const host = f.local('i32');
+  pushAccess(f, sizeBytes, true);
+  f.call(imports.services.translate);
+  f.set(host);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.scratch0.offset);
+  f.get(host);
+  f.i32(1);
+  f.pure('i32.gt_u');
+  f.if('i64');
+  f.get(CPU);
+  f.get(host);
+  f.memory('i32.store', STATE.scratch0.offset);
+  f.get(host);
+  f.memory(LOADS[sizeBytes]!, 0);
+  f.else();
+  f.get(host);
+  f.if();
+  // Checked for writing, so that the store after it cannot fault.
+  pushAccess(f, sizeBytes, true);
+  f.call(imports.services.loadSpecial);
+  f.drop();
+  f.end();
+  f.get(CPU);
+  f.memory(LOADS[sizeBytes]!, SCRATCH_OFFSET + 0x60);
+  f.end();
+  return f;
+}
+
+/** Truncates the local `value` by the record's address-size code. */
+function pushTruncated(f: FunctionWriter, value: number): void {
+  const size = f.local('i32');
+  f.get(REC);
+  f.memory('i32.load16_u', RECORD.segment);
+  f.i32(3);
+  f.pure('i32.and');
+  f.tee(size);
+  f.if('i64');
+  f.get(value);
+  f.i64(0xffffffffn);
+  f.i64(0xffffn);
+  f.get(size);
+  f.i32(1);
+  f.pure('i32.eq');
+  f.select('i64');
+  f.pure('i64.and');
+  f.else();
+  f.get(value);
+  f.end();
+}
+
+function offset(): FunctionWriter {
+  const f = new FunctionWriter(2);
+  const sum = f.local('i64');
+  pushIndexedSum(f, CPU, REC);
+  f.set(sum);
+  pushTruncated(f, sum);
+  return f;
+}
+
+/** base + (index << scale) + displacement of the record. */
+export function pushIndexedSum(f: FunctionWriter, cpu: number, rec: number): void {
+  pushBaseSum(f, cpu, rec);
+  f.get(cpu);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.index);
+  f.pure('i32.add');
+  f.memory('i64.load', 0);
+  f.get(rec);
+  f.memory('i64.load8_u', RECORD.scale);
+  f.pure('i64.shl');
+  f.pure('i64.add');
+}
+
+/** base + displacement of the record. */
+export function pushBaseSum(f: FunctionWriter, cpu: number, rec: number): void {
+  f.get(cpu);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.base);
+  f.pure('i32.add');
+  f.memory('i64.load', 0);
+  f.get(rec);
+  f.memory('i64.load32_s', RECORD.displacement);
+  f.pure('i64.add');
+}
+
+function genericAddress(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(4);
+  const value = f.local('i64');
+  const segment = f.local('i32');
+  pushIndexedSum(f, CPU, REC);
+  f.get(3);
+  f.pure('i64.add');
+  f.set(value);
+  pushTruncated(f, value);
+  f.set(value);
+  f.get(REC);
+  f.memory('i32.load16_u', RECORD.segment);
+  f.i32(~31);
+  f.pure('i32.and');
+  f.tee(segment);
+  f.get(CPU);
+  f.pure('i32.add');
+  f.memory('i32.load', SEGMENT_FIELDS.flat);
+  f.pure('i32.eqz');
+  f.if();
+  f.get(CPU);
+  f.get(REC);
+  f.memory('i32.store', STATE.record.offset);
+  f.get(segment);
+  f.i32(0x100);
+  f.pure('i32.sub');
+  f.i32(5);
+  f.pure('i32.shr_u');
+  f.get(value);
+  f.get(2);
+  f.i32(0xff);
+  f.pure('i32.and');
+  f.get(2);
+  f.i32(8);
+  f.pure('i32.shr_u');
+  f.call(imports.runtime.checkSegment);
+  f.end();
+  f.get(CPU);
+  f.get(segment);
+  f.pure('i32.add');
+  f.memory('i64.load', 0);
+  f.get(value);
+  f.pure('i64.add');
+  f.set(value);
+  // Linear addresses have 32 bits outside 64-bit mode.
+  f.get(value);
+  f.i64(-1n);
+  f.i64(0xffffffffn);
+  loadField(f, 'codeSize');
+  f.i32(64);
+  f.pure('i32.eq');
+  f.select('i64');
+  f.pure('i64.and');
+  return f;
+}
+
+/** Dispatches to the record in `rec`: a tail call through the table. */
+export function pushDispatch(f: FunctionWriter, imports: Imports, rec: number): void {
+  f.get(CPU);
+  f.get(rec);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.returnCallIndirect(imports.handlerType);
+}
+
+/** budget - 1; returns with rip = the address in `target` when it is used up. */
+function pushPoll(f: FunctionWriter, target: number): void {
+  const budget = f.local('i32');
+  f.get(CPU);
+  loadField(f, 'budget');
+  f.i32(1);
+  f.pure('i32.sub');
+  f.tee(budget);
+  f.memory('i32.store', STATE.budget.offset);
+  f.get(budget);
+  f.i32(0);
+  f.pure('i32.lt_s');
+  f.if();
+  f.get(CPU);
+  f.get(target);
+  f.memory('i64.store', STATE.rip.offset);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.record.offset);
+  f.return();
+  f.end();
+}
+
+/** Sets `rec` to the record at offset `target` in CS, and codePage; returns from the function when there is none. */
+function pushLookup(f: FunctionWriter, imports: Imports, target: number, rec: number): void {
+  const linear = f.local('i64');
+  const entry = f.local('i32');
+  f.get(target);
+  loadField(f, 'codeBase');
+  f.pure('i64.add');
+  f.set(linear);
+  loadField(f, 'codeTlb');
+  f.get(linear);
+  f.i64(BigInt(12 - CODE_TLB.strideLog2));
+  f.pure('i64.shr_u');
+  f.pure('i32.wrap_i64');
+  f.i32(((1 << CODE_TLB.entriesLog2) - 1) << CODE_TLB.strideLog2);
+  f.pure('i32.and');
+  f.pure('i32.add');
+  f.set(entry);
+  f.i32(0);
+  f.set(rec);
+  f.get(entry);
+  f.memory('i64.load', CODE_TLB.tag);
+  f.get(linear);
+  f.i64(-4096n);
+  f.pure('i64.and');
+  loadField(f, 'tlbKey');
+  f.pure('i64.or');
+  f.pure('i64.eq');
+  f.if();
+  f.get(entry);
+  f.memory('i32.load', CODE_TLB.page);
+  f.get(linear);
+  f.pure('i32.wrap_i64');
+  f.i32(4095);
+  f.pure('i32.and');
+  f.i32(2);
+  f.pure('i32.shl');
+  f.pure('i32.add');
+  f.memory('i32.load', 0);
+  f.set(rec);
+  f.get(CPU);
+  f.get(linear);
+  f.i64(-4096n);
+  f.pure('i64.and');
+  loadField(f, 'codeBase');
+  f.pure('i64.sub');
+  f.memory('i64.store', STATE.codePage.offset);
+  f.end();
+  f.get(rec);
+  f.pure('i32.eqz');
+  f.if();
+  f.get(CPU);
+  f.get(target);
+  f.memory('i64.store', STATE.rip.offset);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.record.offset);
+  f.get(CPU);
+  f.call(imports.services.resolve);
+  f.tee(rec);
+  f.pure('i32.eqz');
+  f.if();
+  f.return();
+  f.end();
+  f.end();
+}
+
+function jump(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(3);
+  const rec = f.local('i32');
+  pushPoll(f, 2);
+  pushLookup(f, imports, 2, rec);
+  pushDispatch(f, imports, rec);
+  return f;
+}
+
+/** Sets `target` to a direct branch's target: codePage + imm0, truncated by the operand size that the record carries. */
+function pushDirectTarget(f: FunctionWriter, target: number): void {
+  loadField(f, 'codePage');
+  f.get(REC);
+  f.memory('i64.load', RECORD.imm0);
+  f.pure('i64.add');
+  f.set(target);
+  pushTruncated(f, target);
+  f.set(target);
+}
+
+function jumpDirect(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(2);
+  const target = f.local('i64');
+  const found = f.local('i32');
+  const page = f.local('i64');
+  pushDirectTarget(f, target);
+  pushPoll(f, target);
+  f.get(REC);
+  f.memory('i32.load', RECORD.link);
+  f.tee(found);
+  f.if();
+  pushDispatch(f, imports, found);
+  f.end();
+  loadField(f, 'codePage');
+  f.set(page);
+  pushLookup(f, imports, target, found);
+  f.get(target);
+  f.get(page);
+  f.pure('i64.sub');
+  f.i64(4096n);
+  f.pure('i64.lt_u');
+  f.if();
+  f.get(REC);
+  f.get(found);
+  f.memory('i32.store', RECORD.link);
+  f.end();
+  pushDispatch(f, imports, found);
+  return f;
+}
+
+/** Defines every core function in a module that was set up with importAll(…, true), and exports them. */
+export function defineCore(module: ModuleWriter, imports: Imports): void {
+  const define = (name: CoreName, writer: FunctionWriter): void => {
+    module.define(imports.core[name], writer);
+    module.export(name, imports.core[name]);
+  };
+  define('slowLoad1', slowLoad(imports, 1));
+  define('slowLoad2', slowLoad(imports, 2));
+  define('slowLoad4', slowLoad(imports, 4));
+  define('slowLoad8', slowLoad(imports, 8));
+  define('slowLoad16', slowLoad(imports, 16));
+  define('slowStore1', slowStore(imports, 1));
+  define('slowStore2', slowStore(imports, 2));
+  define('slowStore4', slowStore(imports, 4));
+  define('slowStore8', slowStore(imports, 8));
+  define('slowStore16', slowStore(imports, 16));
+  define('slowModify1', slowModify(imports, 1));
+  define('slowModify2', slowModify(imports, 2));
+  define('slowModify4', slowModify(imports, 4));
+  define('slowModify8', slowModify(imports, 8));
+  define('offset', offset());
+  define('genericAddress', genericAddress(imports));
+  define('jump', jump(imports));
+  define('jumpDirect', jumpDirect(imports));
+}

@@ -1,0 +1,680 @@
+// IR -> a handler of the interpreter: one function that runs one instruction of a given form, its operands taken from
+// the decoded record, and tail-calls the next record's handler.
+
+import type { Builder, Location, Statement, Value } from '../ir/builder.ts';
+import { SCRATCH_OFFSET, STATE, type StateField } from '../ir/guest-state.ts';
+import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
+import { FunctionWriter, type LaneName, type MemoryName, type PureName, type WasmType } from '../wasm/encoder.ts';
+import { pushBaseSum, pushDispatch, pushIndexedSum } from './core.ts';
+import type { CoreName, Imports } from './imports.ts';
+import { RECORD, TLB } from './record.ts';
+
+const CPU = 0;
+const REC = 1;
+
+const LOADS: Record<number, MemoryName> = { 1: 'i64.load8_u', 2: 'i64.load16_u', 4: 'i64.load32_u', 8: 'i64.load' };
+const STORES: Record<number, MemoryName> = { 1: 'i64.store8', 2: 'i64.store16', 4: 'i64.store32', 8: 'i64.store' };
+const EXCHANGES: Record<number, MemoryName> = {
+  1: 'i64.atomic.rmw8.cmpxchg_u',
+  2: 'i64.atomic.rmw16.cmpxchg_u',
+  4: 'i64.atomic.rmw32.cmpxchg_u',
+  8: 'i64.atomic.rmw.cmpxchg',
+};
+const SLOTS = { r0: RECORD.r0, r1: RECORD.r1, segment: RECORD.segment } as const;
+
+/** Nodes whose value depends on nothing but their arguments: they may be computed at their use. */
+const isPure = (value: Value): boolean =>
+  value.kind === 'pure' ||
+  value.kind === 'select' ||
+  value.kind === 'lane' ||
+  value.kind === 'replace-lane' ||
+  value.kind === 'shuffle';
+
+/** Nodes that only read: dropped when nobody uses them. */
+const isRead = (value: Value): boolean =>
+  value.kind === 'get-register' ||
+  value.kind === 'get-vector' ||
+  value.kind === 'get-field' ||
+  value.kind === 'get-variable' ||
+  value.kind === 'scratch-get' ||
+  value.kind === 'location' ||
+  value.kind === 'immediate' ||
+  value.kind === 'next-rip' ||
+  value.kind === 'offset';
+
+class HandlerEmitter {
+  readonly f = new FunctionWriter(2);
+  private readonly imports: Imports;
+  private readonly long: boolean;
+  private readonly locals = new Map<number, number>();
+  private readonly variables = new Map<number, number>();
+  /** modify-load's node id -> local with the host offset of the access, 0 for the slow way. */
+  private readonly hosts = new Map<number, number>();
+  private readonly entry: number;
+
+  constructor(imports: Imports, long: boolean) {
+    this.imports = imports;
+    this.long = long;
+    this.entry = this.f.local('i32');
+  }
+
+  body(statements: readonly Statement[]): void {
+    for (const statement of statements) this.statement(statement);
+  }
+
+  private keep(value: Value): void {
+    const local = this.f.local(value.type as WasmType);
+    this.f.set(local);
+    this.locals.set(value.id, local);
+  }
+
+  private push(value: Value): void {
+    const { f } = this;
+    if (value.kind === 'const') {
+      this.constant(value);
+      return;
+    }
+    const local = this.locals.get(value.id);
+    if (local !== undefined) {
+      f.get(local);
+      return;
+    }
+    if (!isPure(value)) throw new Error(`${value.kind} is used before it was run`);
+    this.pure(value);
+  }
+
+  private constant(value: Value): void {
+    const { f } = this;
+    switch (value.type) {
+      case 'i32':
+        f.i32(value.constant as number);
+        return;
+      case 'i64':
+        f.i64(value.constant as bigint);
+        return;
+      case 'f32':
+        f.f32(value.constant as number);
+        return;
+      case 'f64':
+        f.f64(value.constant as number);
+        return;
+      case 'v128':
+        f.v128(value.constant as Uint8Array);
+        return;
+      default:
+        throw new Error('a constant has a type');
+    }
+  }
+
+  private pure(value: Value): void {
+    const { f } = this;
+    switch (value.kind) {
+      case 'select':
+        this.push(value.args[1]!);
+        this.push(value.args[2]!);
+        this.push(value.args[0]!);
+        f.select(value.type as WasmType);
+        return;
+      case 'lane':
+        this.push(value.args[0]!);
+        f.lane(value.name as LaneName, value.size!);
+        return;
+      case 'replace-lane':
+        this.push(value.args[0]!);
+        this.push(value.args[1]!);
+        f.lane(value.name as LaneName, value.size!);
+        return;
+      case 'shuffle':
+        this.push(value.args[0]!);
+        this.push(value.args[1]!);
+        f.shuffle(value.lanes!);
+        return;
+      default:
+        for (const argument of value.args) this.push(argument);
+        f.pure(value.name as PureName);
+    }
+  }
+
+  /** Pushes the host address whose static offset the caller adds, and returns that offset. */
+  private stateAddress(location: Location): number {
+    const { f } = this;
+    f.get(CPU);
+    if (location.kind === 'fixed') return location.offset;
+    f.get(REC);
+    f.memory('i32.load16_u', SLOTS[location.slot]);
+    f.pure('i32.add');
+    return 0;
+  }
+
+  private storeRecord(): void {
+    this.f.get(CPU);
+    this.f.get(REC);
+    this.f.memory('i32.store', STATE.record.offset);
+  }
+
+  private returnIfStopped(): void {
+    const { f } = this;
+    f.get(CPU);
+    f.memory('i32.load', STATE.stop.offset);
+    f.if();
+    f.return();
+    f.end();
+  }
+
+  private loadField(name: StateField): void {
+    this.f.get(CPU);
+    this.f.memory(STATE[name].type === 'u64' ? 'i64.load' : 'i32.load', STATE[name].offset);
+  }
+
+  private core(name: CoreName): void {
+    this.f.call(this.imports.core[name]);
+  }
+
+  /** An address in a local of its own, since it is used several times. */
+  private addressLocal(value: Value): number {
+    const known = this.locals.get(value.id);
+    if (known !== undefined) return known;
+    this.push(value);
+    const local = this.f.local('i64');
+    this.f.set(local);
+    if (value.kind !== 'const') this.locals.set(value.id, local);
+    return local;
+  }
+
+  /** Looks the access up; leaves an i32 condition (hit) on the stack, with the entry in `this.entry`. */
+  private lookup(address: number, sizeBytes: number, write: boolean): void {
+    const { f } = this;
+    this.loadField('tlb');
+    f.get(address);
+    f.i64(BigInt(12 - TLB.strideLog2));
+    f.pure('i64.shr_u');
+    f.pure('i32.wrap_i64');
+    f.i32(((1 << TLB.entriesLog2) - 1) << TLB.strideLog2);
+    f.pure('i32.and');
+    f.pure('i32.add');
+    f.tee(this.entry);
+    f.memory('i64.load', write ? TLB.writeTag : TLB.readTag);
+    f.get(address);
+    if (sizeBytes > 1) {
+      // The last byte's page must be the tag's page, so that a crossing access misses by itself.
+      f.i64(BigInt(sizeBytes - 1));
+      f.pure('i64.add');
+    }
+    f.i64(-4096n);
+    f.pure('i64.and');
+    this.loadField('tlbKey');
+    f.pure('i64.or');
+    f.pure('i64.eq');
+  }
+
+  private pushHost(address: number): void {
+    const { f } = this;
+    f.get(address);
+    f.pure('i32.wrap_i64');
+    f.get(this.entry);
+    f.memory('i32.load', TLB.addend);
+    f.pure('i32.add');
+  }
+
+  private load(value: Value, sizeBytes: number): void {
+    const { f } = this;
+    const address = this.addressLocal(value.args[0]!);
+    const type = sizeBytes === 16 ? 'v128' : 'i64';
+    const result = f.local(type);
+    this.lookup(address, sizeBytes, false);
+    f.if();
+    this.pushHost(address);
+    f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
+    f.set(result);
+    f.else();
+    f.get(CPU);
+    f.get(REC);
+    f.get(address);
+    this.core(`slowLoad${sizeBytes}` as CoreName);
+    f.set(result);
+    this.returnIfStopped();
+    f.end();
+    this.locals.set(value.id, result);
+  }
+
+  private store(value: Value, sizeBytes: number): void {
+    const { f } = this;
+    const address = this.addressLocal(value.args[0]!);
+    const stored = f.local(sizeBytes === 16 ? 'v128' : 'i64');
+    this.push(value.args[1]!);
+    f.set(stored);
+    this.lookup(address, sizeBytes, true);
+    f.if();
+    this.pushHost(address);
+    f.get(stored);
+    f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
+    f.else();
+    f.get(CPU);
+    f.get(REC);
+    f.get(address);
+    f.get(stored);
+    this.core(`slowStore${sizeBytes}` as CoreName);
+    this.returnIfStopped();
+    f.end();
+  }
+
+  private modifyLoad(value: Value): void {
+    const { f } = this;
+    const size = value.size!;
+    const address = this.addressLocal(value.args[0]!);
+    const old = f.local('i64');
+    const host = f.local('i32');
+    this.lookup(address, size, true);
+    f.if();
+    this.pushHost(address);
+    f.tee(host);
+    f.memory(LOADS[size]!, 0);
+    f.set(old);
+    f.else();
+    f.get(CPU);
+    f.get(REC);
+    f.get(address);
+    this.core(`slowModify${size}` as CoreName);
+    f.set(old);
+    this.returnIfStopped();
+    f.get(CPU);
+    f.memory('i32.load', STATE.scratch0.offset);
+    f.set(host);
+    f.end();
+    this.locals.set(value.id, old);
+    this.hosts.set(value.id, host);
+  }
+
+  private modifyStore(value: Value): void {
+    const { f } = this;
+    const size = value.size!;
+    const [old, addressValue, changed] = value.args as [Value, Value, Value];
+    const address = this.addressLocal(addressValue);
+    const host = this.hosts.get(old.id)!;
+    const stored = f.local('i64');
+    this.push(changed);
+    f.set(stored);
+    const plain = (): void => {
+      f.get(host);
+      f.get(stored);
+      f.memory(STORES[size]!, 0);
+    };
+    f.get(host);
+    f.if();
+    if (value.lock === true) {
+      if (size > 1) {
+        f.get(host);
+        f.i32(size - 1);
+        f.pure('i32.and');
+        f.if();
+        plain();
+        f.else();
+      }
+      f.get(host);
+      this.push(old);
+      f.get(stored);
+      f.memory(EXCHANGES[size]!, 0, Math.log2(size));
+      this.push(old);
+      f.pure('i64.ne');
+      f.if();
+      pushDispatch(f, this.imports, REC);
+      f.end();
+      if (size > 1) f.end();
+    } else {
+      plain();
+    }
+    f.else();
+    f.get(CPU);
+    f.get(REC);
+    f.get(address);
+    f.get(stored);
+    this.core(`slowStore${size}` as CoreName);
+    this.returnIfStopped();
+    f.end();
+  }
+
+  private address(value: Value): void {
+    const { f } = this;
+    const memory = value.memory!;
+    if (value.kind === 'offset') {
+      if (memory.shape === 'generic') {
+        f.get(CPU);
+        f.get(REC);
+        this.core('offset');
+        return;
+      }
+      if (memory.shape === 'base') pushBaseSum(f, CPU, REC);
+      else pushIndexedSum(f, CPU, REC);
+      return;
+    }
+    switch (memory.shape) {
+      case 'base':
+        pushBaseSum(f, CPU, REC);
+        return;
+      case 'indexed':
+        pushIndexedSum(f, CPU, REC);
+        return;
+      case 'absolute':
+        f.get(REC);
+        f.memory('i64.load', RECORD.imm0);
+        f.get(CPU);
+        f.get(REC);
+        f.memory('i32.load16_u', RECORD.segment);
+        f.pure('i32.add');
+        f.memory('i64.load', 0);
+        f.pure('i64.add');
+        return;
+      case 'generic':
+        f.get(CPU);
+        f.get(REC);
+        f.i32(value.size! | (value.write === true ? 0x100 : 0));
+        if (value.args.length > 0) this.push(value.args[0]!);
+        else f.i64(0n);
+        this.core('genericAddress');
+        f.tee(this.keepLater(value));
+        f.drop();
+        this.returnIfStopped();
+        f.get(this.locals.get(value.id)!);
+        return;
+    }
+  }
+
+  private keepLater(value: Value): number {
+    const local = this.f.local(value.type as WasmType);
+    this.locals.set(value.id, local);
+    return local;
+  }
+
+  private pushNextIp(): void {
+    const { f } = this;
+    this.loadField('codePage');
+    f.get(REC);
+    f.memory('i64.load16_u', RECORD.ip);
+    f.pure('i64.add');
+    f.get(REC);
+    f.memory('i64.load8_u', RECORD.length);
+    f.pure('i64.add');
+    if (!this.long) {
+      f.i64(0xffffffffn);
+      f.pure('i64.and');
+    }
+  }
+
+  private statement(value: Statement): void {
+    const { f } = this;
+    if (isPure(value)) {
+      if (value.uses > 1) {
+        this.pure(value);
+        this.keep(value);
+      }
+      return;
+    }
+    if (isRead(value) && value.uses === 0) return;
+    switch (value.kind) {
+      case 'get-variable':
+        f.get(this.variable(value));
+        this.keep(value);
+        return;
+      case 'set-variable':
+        this.push(value.args[0]!);
+        f.set(this.variable(value));
+        return;
+      case 'get-register': {
+        const offset = this.stateAddress(value.location!);
+        f.memory(LOADS[value.size!]!, offset);
+        this.keep(value);
+        return;
+      }
+      case 'set-register': {
+        const offset = this.stateAddress(value.location!);
+        this.push(value.args[0]!);
+        if (value.size === 4) {
+          f.i64(0xffffffffn);
+          f.pure('i64.and');
+        }
+        f.memory(value.size === 4 ? 'i64.store' : STORES[value.size!]!, offset);
+        return;
+      }
+      case 'get-vector': {
+        const offset = this.stateAddress(value.location!);
+        f.memory('v128.load', offset);
+        this.keep(value);
+        return;
+      }
+      case 'set-vector': {
+        const offset = this.stateAddress(value.location!);
+        this.push(value.args[0]!);
+        f.memory('v128.store', offset);
+        return;
+      }
+      case 'location':
+        f.get(REC);
+        f.memory('i32.load16_u', SLOTS[(value.location as { slot: keyof typeof SLOTS }).slot]);
+        this.keep(value);
+        return;
+      case 'immediate':
+        f.get(REC);
+        if (value.immediate === 'imm0') f.memory('i64.load', RECORD.imm0);
+        else f.memory('i64.load32_u', RECORD.displacement);
+        this.keep(value);
+        return;
+      case 'offset':
+      case 'address':
+        this.address(value);
+        this.keep(value);
+        return;
+      case 'get-field':
+        this.loadField(value.name as StateField);
+        this.keep(value);
+        return;
+      case 'set-field': {
+        const field = STATE[value.name as StateField];
+        f.get(CPU);
+        this.push(value.args[0]!);
+        f.memory(field.type === 'u64' ? 'i64.store' : 'i32.store', field.offset);
+        return;
+      }
+      case 'scratch-get':
+        f.get(CPU);
+        f.memory('v128.load', SCRATCH_OFFSET + value.size! * 16);
+        this.keep(value);
+        return;
+      case 'scratch-set':
+        f.get(CPU);
+        this.push(value.args[0]!);
+        f.memory('v128.store', SCRATCH_OFFSET + value.size! * 16);
+        return;
+      case 'load':
+        this.load(value, value.size!);
+        return;
+      case 'load-vector':
+        this.load(value, 16);
+        return;
+      case 'store':
+        this.store(value, value.size!);
+        return;
+      case 'store-vector':
+        this.store(value, 16);
+        return;
+      case 'modify-load':
+        this.modifyLoad(value);
+        return;
+      case 'modify-store':
+        this.modifyStore(value);
+        return;
+      case 'call':
+        this.call(value);
+        return;
+      case 'next-rip':
+        this.pushNextIp();
+        this.keep(value);
+        return;
+      case 'if':
+        this.push(value.args[0]!);
+        f.if();
+        this.body(value.whenTrue!);
+        if (value.whenFalse!.length > 0) {
+          f.else();
+          this.body(value.whenFalse!);
+        }
+        f.end();
+        return;
+      case 'jump-direct':
+        this.jumpDirect();
+        return;
+      case 'jump':
+        f.get(CPU);
+        f.get(REC);
+        this.push(value.args[0]!);
+        f.returnCall(this.imports.core.jump);
+        return;
+      case 'again':
+        this.again();
+        return;
+      case 'leave':
+        f.get(CPU);
+        f.i32(0);
+        f.memory('i32.store', STATE.record.offset);
+        f.return();
+        return;
+      case 'leave-next':
+        f.get(CPU);
+        this.pushNextIp();
+        f.memory('i64.store', STATE.rip.offset);
+        f.get(CPU);
+        f.i32(0);
+        f.memory('i32.store', STATE.record.offset);
+        f.return();
+        return;
+      default:
+        throw new Error(`no statement: ${value.kind}`);
+    }
+  }
+
+  private variable(value: Value): number {
+    const id = value.variable!.id;
+    let local = this.variables.get(id);
+    if (local === undefined) {
+      local = this.f.local(value.variable!.type);
+      this.variables.set(id, local);
+    }
+    return local;
+  }
+
+  private call(value: Value): void {
+    const { f } = this;
+    const name = value.name as RuntimeName;
+    const signature: RuntimeSignature = RUNTIME[name];
+    this.storeRecord();
+    for (const argument of value.args) this.push(argument);
+    f.call(this.imports.runtime[name]);
+    if (value.type !== 'none') this.keep(value);
+    if (name === 'raise') f.return();
+    else if (signature.stops) this.returnIfStopped();
+  }
+
+  private jumpDirect(): void {
+    const { f } = this;
+    const link = f.local('i32');
+    const budget = f.local('i32');
+    f.get(REC);
+    f.memory('i32.load', RECORD.link);
+    f.tee(link);
+    f.if();
+    this.loadField('budget');
+    f.i32(1);
+    f.pure('i32.sub');
+    f.tee(budget);
+    f.i32(0);
+    f.pure('i32.ge_s');
+    f.if();
+    f.get(CPU);
+    f.get(budget);
+    f.memory('i32.store', STATE.budget.offset);
+    pushDispatch(f, this.imports, link);
+    f.end();
+    f.end();
+    f.get(CPU);
+    f.get(REC);
+    f.returnCall(this.imports.core.jumpDirect);
+  }
+
+  private again(): void {
+    const { f } = this;
+    const budget = f.local('i32');
+    f.get(CPU);
+    this.loadField('budget');
+    f.i32(1);
+    f.pure('i32.sub');
+    f.tee(budget);
+    f.memory('i32.store', STATE.budget.offset);
+    f.get(budget);
+    f.i32(0);
+    f.pure('i32.ge_s');
+    f.if();
+    pushDispatch(f, this.imports, REC);
+    f.end();
+    f.get(CPU);
+    this.loadField('codePage');
+    f.get(REC);
+    f.memory('i64.load16_u', RECORD.ip);
+    f.pure('i64.add');
+    f.memory('i64.store', STATE.rip.offset);
+    f.get(CPU);
+    f.i32(0);
+    f.memory('i32.store', STATE.record.offset);
+    f.return();
+  }
+
+  /** Goes to the following record. */
+  next(): void {
+    const { f } = this;
+    const next = f.local('i32');
+    f.get(REC);
+    f.i32(RECORD.sizeBytes);
+    f.pure('i32.add');
+    f.set(next);
+    pushDispatch(f, this.imports, next);
+  }
+}
+
+/** Emits one handler from a lifted body. `long`: the form belongs to 64-bit code. */
+export function emitHandler(b: Builder, imports: Imports, long: boolean): FunctionWriter {
+  const emitter = new HandlerEmitter(imports, long);
+  emitter.body(b.body);
+  emitter.next();
+  return emitter.f;
+}
+
+/** Handler 0: the record stands for "look up the instruction at this place"; stale records and ends of runs become it. */
+export function emitResume(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(2);
+  f.get(CPU);
+  f.get(REC);
+  f.get(CPU);
+  f.memory('i64.load', STATE.codePage.offset);
+  f.get(REC);
+  f.memory('i64.load16_u', RECORD.ip);
+  f.pure('i64.add');
+  f.returnCall(imports.core.jump);
+  return f;
+}
+
+/** Handler 1: back to the run loop with `rip` at this place; ends a single step. */
+export function emitLeave(): FunctionWriter {
+  const f = new FunctionWriter(2);
+  f.get(CPU);
+  f.get(CPU);
+  f.memory('i64.load', STATE.codePage.offset);
+  f.get(REC);
+  f.memory('i64.load16_u', RECORD.ip);
+  f.pure('i64.add');
+  f.memory('i64.store', STATE.rip.offset);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.record.offset);
+  return f;
+}
+
+export const HANDLER_RESUME = 0;
+export const HANDLER_LEAVE = 1;

@@ -1,0 +1,89 @@
+// What generated modules share: the memory, the table of handlers, the runtime functions and the core functions.
+
+import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
+import type { ModuleWriter, WasmType } from '../wasm/encoder.ts';
+
+const HANDLER: readonly WasmType[] = ['i32', 'i32'];
+
+/** Core functions, generated once (core.ts): name -> [parameters, results]. All begin with (cpu, record). */
+export const CORE = {
+  slowLoad1: [['i32', 'i32', 'i64'], ['i64']],
+  slowLoad2: [['i32', 'i32', 'i64'], ['i64']],
+  slowLoad4: [['i32', 'i32', 'i64'], ['i64']],
+  slowLoad8: [['i32', 'i32', 'i64'], ['i64']],
+  slowLoad16: [['i32', 'i32', 'i64'], ['v128']],
+  slowStore1: [['i32', 'i32', 'i64', 'i64'], []],
+  slowStore2: [['i32', 'i32', 'i64', 'i64'], []],
+  slowStore4: [['i32', 'i32', 'i64', 'i64'], []],
+  slowStore8: [['i32', 'i32', 'i64', 'i64'], []],
+  slowStore16: [['i32', 'i32', 'i64', 'v128'], []],
+  /** Read for a later write: gives the value; the host offset, or 0 when the store must go the slow way, is in scratch0. */
+  slowModify1: [['i32', 'i32', 'i64'], ['i64']],
+  slowModify2: [['i32', 'i32', 'i64'], ['i64']],
+  slowModify4: [['i32', 'i32', 'i64'], ['i64']],
+  slowModify8: [['i32', 'i32', 'i64'], ['i64']],
+  /** Effective address of the record's memory operand before segmentation, truncated to its address size. */
+  offset: [HANDLER, ['i64']],
+  /** Linear address of the record's memory operand: (cpu, record, sizeBytes | write << 8, signed distance from it). */
+  genericAddress: [['i32', 'i32', 'i32', 'i64'], ['i64']],
+  /** Goes to an offset in CS. */
+  jump: [['i32', 'i32', 'i64'], []],
+  /** Goes to a direct branch's target and links it when it lies in the same page. */
+  jumpDirect: [HANDLER, []],
+} as const satisfies Record<string, readonly [readonly WasmType[], readonly WasmType[]]>;
+
+export type CoreName = keyof typeof CORE;
+
+/** Services of the engine that only core functions call. */
+export const SERVICES = {
+  /**
+   * Translates for an access: (cpu, record, address low, address high, sizeBytes | write << 8). Fills the TLB. Gives the
+   * host offset, 1 when the access must go through loadSpecial or storeSpecial, 0 when it faulted.
+   */
+  translate: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
+  /** Page-crossing, MMIO and watched accesses; the value passes through scratch memory. 0: it faulted. */
+  loadSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
+  storeSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
+  /** The record at the `rip` field's address, decoded if need be; 0: an exception is pending. */
+  resolve: [['i32'], ['i32']],
+} as const satisfies Record<string, readonly [readonly WasmType[], readonly WasmType[]]>;
+
+export type ServiceName = keyof typeof SERVICES;
+
+/** Function indices of one module. */
+export interface Imports {
+  readonly core: Readonly<Record<CoreName, number>>;
+  readonly services: Readonly<Record<ServiceName, number>>;
+  readonly runtime: Readonly<Record<RuntimeName, number>>;
+  readonly handlerType: number;
+}
+
+const names = <T extends string>(record: Record<T, unknown>): T[] => Object.keys(record) as T[];
+
+const typeOf = (
+  module: ModuleWriter,
+  [parameters, results]: readonly [readonly WasmType[], readonly WasmType[]],
+): number => module.type(parameters, results);
+
+/** Imports everything into a module; `core` functions are declared instead when the module defines them. */
+export function importAll(module: ModuleWriter, maximumPages: number, defineCore: boolean): Imports {
+  module.importMemory('env', 'memory', 1, maximumPages);
+  module.importTable('env', 'table', 1);
+  const runtime = {} as Record<RuntimeName, number>;
+  for (const name of names(RUNTIME)) {
+    const signature: RuntimeSignature = RUNTIME[name];
+    const results = signature.result === undefined ? [] : [signature.result];
+    runtime[name] = module.importFunction('runtime', name, module.type(signature.parameters, results));
+  }
+  const services = {} as Record<ServiceName, number>;
+  const core = {} as Record<CoreName, number>;
+  if (defineCore) {
+    for (const name of names(SERVICES)) {
+      services[name] = module.importFunction('services', name, typeOf(module, SERVICES[name]));
+    }
+    for (const name of names(CORE)) core[name] = module.declare(typeOf(module, CORE[name]));
+  } else {
+    for (const name of names(CORE)) core[name] = module.importFunction('core', name, typeOf(module, CORE[name]));
+  }
+  return { core, services, runtime, handlerType: module.type(HANDLER, []) };
+}

@@ -1,0 +1,59 @@
+// The decoded record: what a handler reads of its instruction, 32 bytes in engine memory, and the software TLBs.
+// Offsets in bytes. Records of consecutive instructions follow each other, so that the next one is 32 bytes on.
+
+export const RECORD = {
+  sizeBytes: 32,
+  /** u16: index of the handler in the table. */
+  handler: 0,
+  /** u16: byte offset in the processor's state of the first and second register operand, or a plain register number. */
+  r0: 2,
+  r1: 4,
+  /** u16: state offsets of base and index; the `zero` field where there is none. */
+  base: 6,
+  index: 8,
+  /** u8: left shift of the index. */
+  scale: 10,
+  /** u8: length of the instruction. */
+  length: 11,
+  /** u16: offset of the instruction in its page. */
+  ip: 12,
+  /** u16: state offset of the segment (a multiple of 32), plus ADDRESS_SIZE_CODE. */
+  segment: 14,
+  /** i32: displacement; second immediate where there is no memory operand. */
+  displacement: 16,
+  /** u32: host offset of the record that a direct branch leads to, once known; 0 before. Same page only. */
+  link: 20,
+  /** i64: first immediate; for a direct branch its target relative to the code page. */
+  imm0: 24,
+} as const;
+
+export const ADDRESS_SIZE_CODE = { 8: 0, 4: 1, 2: 2 } as const;
+
+/**
+ * Data TLB of one privilege: `entries` x 32 bytes, direct-mapped by page number.
+ * A tag is the page's address with the address-space key in its low 12 bits; 0 never matches a key in use.
+ */
+export const TLB = {
+  entriesLog2: 10,
+  strideLog2: 5,
+  readTag: 0,
+  writeTag: 8,
+  /** u32: host offset minus the low half of the guest-virtual address. */
+  addend: 16,
+  sizeBytes: 1 << 15,
+} as const;
+
+/** Code TLB of one privilege and code size: tag, then the host offset of the page's table of records by offset. */
+export const CODE_TLB = {
+  entriesLog2: 9,
+  strideLog2: 4,
+  tag: 0,
+  page: 8,
+  sizeBytes: 1 << 13,
+} as const;
+
+/** A code page's table: 4096 x u32, the record for an instruction that starts at that offset, or 0. */
+export const CODE_PAGE_TABLE_BYTES = 4096 * 4;
+
+/** The privileges that have a data TLB of their own: SMAP makes supervisor accesses depend on EFLAGS.AC. */
+export const TLB_CLASS = { supervisor: 0, supervisorWithAc: 1, user: 2 } as const;

@@ -1,0 +1,119 @@
+// Jumps, calls, returns, loops and software interrupts (Intel SDM volume 1, 5.1.7).
+
+import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
+import { push, setStackPointer, top } from './data-transfer.ts';
+import { condition } from './flags.ts';
+import type { Lifts } from './lift.ts';
+
+const RCX = 1;
+const BR = 5;
+const UD = 6;
+
+function jcc(b: Builder, i: InstructionLift): void {
+  b.if(condition(b, i.condition), () => b.jumpDirect());
+}
+
+function call(b: Builder, i: InstructionLift): void {
+  push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
+  b.jumpDirect();
+}
+
+function callIndirect(b: Builder, i: InstructionLift): void {
+  const target = b.read(i.operands[0]!);
+  push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
+  b.jump(target);
+}
+
+function jmpIndirect(b: Builder, i: InstructionLift): void {
+  b.jump(b.read(i.operands[0]!));
+}
+
+function ret(b: Builder, i: InstructionLift): void {
+  const { value, release } = top(b, i, i.operandBytes);
+  release();
+  if (i.operands.length > 0) setStackPointer(b, i, b.add(b.gpr(4, 8), b.read(i.operands[0]!)));
+  b.jump(value);
+}
+
+/** Decrements the count register of the address size and gives its new value. */
+function countDown(b: Builder, i: InstructionLift): Value {
+  const count = b.truncate(b.sub(b.gpr(RCX, i.addressBytes), b.i64(1)), i.addressBytes);
+  b.setGpr(RCX, i.addressBytes, count);
+  return count;
+}
+
+const loop =
+  (zero: boolean | undefined) =>
+  (b: Builder, i: InstructionLift): void => {
+    const more = b.op('i32.eqz', b.eqz(countDown(b, i)));
+    const taken = zero === undefined ? more : b.op('i32.and', more, condition(b, zero ? 4 : 5));
+    b.if(taken, () => b.jumpDirect());
+  };
+
+function jrcxz(b: Builder, i: InstructionLift): void {
+  b.if(b.eqz(b.gpr(RCX, i.addressBytes)), () => b.jumpDirect());
+}
+
+/** Selector and offset of a far pointer, direct or in memory. */
+export function farPointer(b: Builder, i: InstructionLift, operand: OperandLift): { selector: Value; offset: Value } {
+  if (operand.kind === 'immediate') {
+    return { offset: b.read(operand), selector: b.wrap(b.read({ ...operand, value: 'imm1' })) };
+  }
+  const address = b.address(operand, false, i.operandBytes + 2);
+  const offset = b.load(address, i.operandBytes);
+  return { offset, selector: b.wrap(b.load(b.add(address, b.i64(i.operandBytes)), 2)) };
+}
+
+const far =
+  (name: 'farJump' | 'farCall') =>
+  (b: Builder, i: InstructionLift): void => {
+    const { selector, offset } = farPointer(b, i, i.operands[0]!);
+    b.call(name, selector, offset, b.i32(i.operandBytes));
+    b.leave();
+  };
+
+function retf(b: Builder, i: InstructionLift): void {
+  const release = i.operands.length > 0 ? b.wrap(b.read(i.operands[0]!)) : b.i32(0);
+  b.call('farReturn', b.i32(i.operandBytes), release);
+  b.leave();
+}
+
+function softwareInterrupt(b: Builder, vector: Value, kind: number): void {
+  b.call('softwareInterrupt', vector, b.i32(kind));
+  b.leave();
+}
+
+function bound(b: Builder, i: InstructionLift): void {
+  const size = i.operandBytes;
+  const index = b.signExtend(b.read(i.operands[0]!), size);
+  const address = b.address(i.operands[1]!, false, size * 2);
+  const lower = b.signExtend(b.load(address, size), size);
+  const upper = b.signExtend(b.load(b.add(address, b.i64(size)), size), size);
+  b.if(b.op('i32.or', b.ltS(index, lower), b.ltS(upper, index)), () => b.raise(BR));
+}
+
+export const controlTransferLifts: Lifts = {
+  jcc,
+  jmp: (b) => b.jumpDirect(),
+  'jmp-indirect': jmpIndirect,
+  call,
+  'call-indirect': callIndirect,
+  ret,
+  loop: loop(undefined),
+  loopz: loop(true),
+  loopnz: loop(false),
+  jrcxz,
+  jmpf: far('farJump'),
+  callf: far('farCall'),
+  retf,
+  int: (b, i) => softwareInterrupt(b, b.wrap(b.read(i.operands[0]!)), 0),
+  int3: (b) => softwareInterrupt(b, b.i32(3), 1),
+  int1: (b) => softwareInterrupt(b, b.i32(1), 2),
+  into: (b) => b.if(condition(b, 0), () => softwareInterrupt(b, b.i32(4), 1)),
+  iret: (b, i) => {
+    b.call('iret', b.i32(i.operandBytes));
+    b.leave();
+  },
+  bound,
+  ud: (b) => b.raise(UD),
+};
