@@ -1,0 +1,112 @@
+// Typed access to one processor's state block (src/ir/guest-state.ts) from the engine's TypeScript.
+
+import { gprOffset, SEGMENT_FIELDS, STATE, type StateField, segmentOffset } from '../../ir/guest-state.ts';
+import type { SegmentState } from '../vcpu-state.ts';
+
+type U64Field = { [K in StateField]: (typeof STATE)[K]['type'] extends 'u64' ? K : never }[StateField];
+type U32Field = Exclude<StateField, U64Field>;
+
+export class CpuState {
+  readonly view: DataView;
+  /** Host offset of the state block. */
+  readonly offset: number;
+
+  constructor(buffer: ArrayBufferLike, offset: number) {
+    this.view = new DataView(buffer);
+    this.offset = offset;
+  }
+
+  get(field: U64Field): bigint {
+    return this.view.getBigUint64(this.offset + STATE[field].offset, true);
+  }
+
+  set(field: U64Field, value: bigint): void {
+    this.view.setBigUint64(this.offset + STATE[field].offset, value, true);
+  }
+
+  /** The low half of a 64-bit field, without the cost of a bigint. */
+  getLow(field: U64Field): number {
+    return this.view.getUint32(this.offset + STATE[field].offset, true);
+  }
+
+  get32(field: U32Field): number {
+    return this.view.getUint32(this.offset + STATE[field].offset, true);
+  }
+
+  set32(field: U32Field, value: number): void {
+    this.view.setUint32(this.offset + STATE[field].offset, value, true);
+  }
+
+  gpr(index: number): bigint {
+    return this.view.getBigUint64(this.offset + gprOffset(index), true);
+  }
+
+  setGpr(index: number, value: bigint): void {
+    this.view.setBigUint64(this.offset + gprOffset(index), value, true);
+  }
+
+  gpr32(index: number): number {
+    return this.view.getUint32(this.offset + gprOffset(index), true);
+  }
+
+  segment(index: number): SegmentState {
+    const at = this.offset + segmentOffset(index);
+    return {
+      base: this.view.getBigUint64(at + SEGMENT_FIELDS.base, true),
+      limit: this.view.getUint32(at + SEGMENT_FIELDS.limit, true),
+      attributes: this.view.getUint32(at + SEGMENT_FIELDS.attributes, true),
+      selector: this.view.getUint32(at + SEGMENT_FIELDS.selector, true),
+    };
+  }
+
+  selector(index: number): number {
+    return this.view.getUint32(this.offset + segmentOffset(index) + SEGMENT_FIELDS.selector, true);
+  }
+
+  attributes(index: number): number {
+    return this.view.getUint32(this.offset + segmentOffset(index) + SEGMENT_FIELDS.attributes, true);
+  }
+
+  /** Writes a segment's state. What is derived from it (flat marks, modes) is refreshed by SoftwareVcpu.refreshMode(). */
+  setSegment(index: number, segment: SegmentState): void {
+    const at = this.offset + segmentOffset(index);
+    this.view.setBigUint64(at + SEGMENT_FIELDS.base, segment.base, true);
+    this.view.setUint32(at + SEGMENT_FIELDS.limit, segment.limit, true);
+    this.view.setUint32(at + SEGMENT_FIELDS.attributes, segment.attributes, true);
+    this.view.setUint32(at + SEGMENT_FIELDS.selector, segment.selector, true);
+  }
+
+  /** EFLAGS composed from the lazy words and the system bits. */
+  get eflags(): number {
+    const { view, offset } = this;
+    const zero = view.getBigUint64(offset + STATE.flagZ.offset, true) === 0n;
+    const signHigh = view.getInt32(offset + STATE.flagN.offset + 4, true);
+    const carryHigh = view.getInt32(offset + STATE.flagC.offset + 4, true);
+    let parity = view.getUint8(offset + STATE.flagN.offset);
+    parity ^= parity >> 4;
+    parity ^= parity >> 2;
+    parity ^= parity >> 1;
+    return (
+      (this.get32('systemFlags') |
+        2 |
+        (carryHigh < 0 ? 1 : 0) |
+        ((parity & 1) === 0 ? 4 : 0) |
+        ((this.get32('flagA') & 8) << 1) |
+        (zero ? 0x40 : 0) |
+        (signHigh < 0 ? 0x80 : 0) |
+        ((carryHigh ^ (carryHigh << 1)) < 0 ? 0x800 : 0)) >>>
+      0
+    );
+  }
+
+  set eflags(value: number) {
+    this.set('flagZ', (value & 0x40) !== 0 ? 0n : 1n);
+    const odd = (value & 4) === 0 ? 1n : 0n;
+    this.set('flagN', ((value & 0x80) !== 0 ? 1n << 63n : 0n) | odd);
+    const carry = (value & 1) !== 0;
+    const overflow = (value & 0x800) !== 0;
+    this.set('flagC', (carry ? 1n << 63n : 0n) | (carry !== overflow ? 1n << 62n : 0n));
+    this.set32('flagA', (value & 0x10) >> 1);
+    this.set32('systemFlags', value & 0x3f7700);
+  }
+}
