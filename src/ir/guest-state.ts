@@ -15,15 +15,17 @@ export interface Field {
   readonly type: FieldType;
 }
 
-const field = (offset: number, type: FieldType): Field => ({ offset, type });
+const field = <T extends FieldType>(offset: number, type: T): { offset: number; type: T } => ({ offset, type });
 
 /**
  * Bytes from one segment register's state to the next's: base u64 at 0, limit u32 at 8, attributes u32 at 12, selector
  * u32 at 16, and at 24 a u32 that is not 0 when no access through the segment needs a check (flat, or 64-bit code).
- * In 64-bit code the bases of ES, CS, SS and DS are kept as 0.
+ * 64-bit code names FLAT_SEGMENT_OFFSET instead of ES, CS, SS and DS, whose bases do not count there.
  */
 export const SEGMENT_STRIDE = 32;
 export const SEGMENT_OFFSET = 0x100;
+/** A segment with base 0 that never needs a check. */
+export const FLAT_SEGMENT_OFFSET = 0x380;
 export const GPR_OFFSET = 0x000;
 export const X87_OFFSET = 0x400;
 export const XMM_OFFSET = 0x600;
