@@ -4,11 +4,11 @@
 # Serial lines: ttyS0 console; and for a command ttyS1 its output, ttyS2 requests and status, ttyS3 its input and errors.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root USER=root LOGNAME=root SHELL=/bin/sh TERM=linux LANG=C.UTF-8
+export HOME=/root USER=root LOGNAME=root SHELL=/bin/sh TERM=linux LANG=C.UTF-8 PS1='\u@\h:\w\$ '
 MODE=shell STDIN=null STDERR=ttyS1 ROWS= COLUMNS=
 
 mount -t devtmpfs devtmpfs /dev
-mkdir /dev/pts
+cp -a /etc/bulkhead/dev /
 mount -a
 echo debian >/proc/sys/kernel/hostname
 cd /root
@@ -50,9 +50,9 @@ trap 'exec poweroff -f' USR1 USR2
 trap 'exec reboot -f' TERM INT
 
 [ -z "$ROWS" ] || stty -F /dev/ttyS0 rows "$ROWS" columns "$COLUMNS"
-# In the background, since only `wait` lets a trap run at once. A shell starts background processes with SIGINT
-# ignored, which no shell can undo later: login sets it back. /etc/profile goes on from there.
-setsid -c login -f root </dev/ttyS0 >/dev/ttyS0 2>&1 &
-wait $!
-[ "$MODE" = shell ] || echo "exit $?" >/dev/ttyS2
+[ "$MODE" = terminal ] || set -- sh
+# A trap must run at once, not when the session ends: `read` allows that, waiting in the foreground does not, and a
+# background process would have SIGINT ignored for good. The pipe that `read` waits at closes with the subshell.
+read -r status < <(setsid -c "$@" </dev/ttyS0 >/dev/ttyS0 2>&1; echo $?)
+[ "$MODE" = shell ] || echo "exit $status" >/dev/ttyS2
 exec poweroff -f

@@ -6,13 +6,11 @@ import { listApplets } from './busybox.ts';
 import { type CpioEntry, writeCpio } from './cpio.ts';
 
 const guestInit = readFileSync(new URL('guest-init.sh', import.meta.url), 'utf8');
-const guestProfile = readFileSync(new URL('guest-profile.sh', import.meta.url), 'utf8');
 
-/** Part of the cache key, with the two scripts themselves: raise it when the entries below change. */
-const LAYOUT_VERSION = 1;
-export const INITRAMFS_RECIPE = `${LAYOUT_VERSION}\n${guestInit}\n${guestProfile}`;
+/** Part of the cache key, with the script itself: raise it when the entries below change. */
+const LAYOUT_VERSION = 2;
+export const INITRAMFS_RECIPE = `${LAYOUT_VERSION}\n${guestInit}`;
 
-/** /proc comes first: the rest does not need it, but programs that the mounts start may. */
 const FSTAB = `proc /proc proc defaults 0 0
 sysfs /sys sysfs defaults 0 0
 devpts /dev/pts devpts gid=5,mode=620,ptmxmode=666 0 0
@@ -35,12 +33,17 @@ export function buildInitramfs(busybox: Uint8Array): Uint8Array {
     { path: 'dev/console', type: 'characterDevice', mode: 0o600, device: [5, 1] },
     { path: 'dev/null', type: 'characterDevice', mode: 0o666, device: [1, 3] },
     { path: 'init', type: 'file', mode: 0o755, data: guestInit },
-    text('etc/profile', guestProfile),
     text('etc/fstab', FSTAB),
     text('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n'),
     text('etc/group', 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n'),
     text('etc/hostname', 'debian\n'),
     text('etc/hosts', '127.0.0.1 localhost debian\n'),
+    // What a full /dev has and the kernel's devtmpfs has not.
+    ...['etc/bulkhead/dev', 'etc/bulkhead/dev/pts', 'etc/bulkhead/dev/shm'].map(directory),
+    symlink('etc/bulkhead/dev/fd', '/proc/self/fd'),
+    symlink('etc/bulkhead/dev/stdin', '/proc/self/fd/0'),
+    symlink('etc/bulkhead/dev/stdout', '/proc/self/fd/1'),
+    symlink('etc/bulkhead/dev/stderr', '/proc/self/fd/2'),
     { path: 'etc/bulkhead/stdin', type: 'fifo', mode: 0o600 },
     { path: 'usr/bin/busybox', type: 'file', mode: 0o755, data: busybox },
     ...listApplets(busybox)
