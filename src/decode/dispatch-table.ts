@@ -1,5 +1,6 @@
-// From rows to what the decoder looks up: opcode map and byte give a node; prefix class, REX bits and ModR/M give the row in it.
-// A row that says more about prefixes wins over one that says less; two that say as much about the same bytes are a defect.
+// From rows to what the decoder looks up: opcode map and byte give a node; prefix class, REX bits and ModR/M give the
+// row in it. A row that says more about prefixes wins over one that says less; two that say as much about the same
+// bytes are a defect.
 
 import type { OpcodeText } from '../isa/opcode-text.ts';
 import { parseOpcodeText } from '../isa/opcode-text.ts';

@@ -1,7 +1,9 @@
 // Reads the opcode text of a row into its parts. The words are those of the SDM (volume 2, 3.1.1.1):
-//   NP: no 66, F2 or F3 · NFx: no F2, F3 · 66, F2, F3: mandatory prefix · REX.W, REX.W0, REX.B, REX.B0: that bit set or clear
+//   NP: no 66, F2 or F3 · NFx: no F2, F3 · 66, F2, F3: mandatory prefix
+//   REX.W, REX.W0, REX.B, REX.B0: that bit set or clear
 //   00, 0F 00, 0F 38 00, 0F 3A 00: the opcode · 50+r: the low three bits select a register
-//   /r: a ModR/M byte · /0 to /7: one with that reg field · a byte after the opcode: that very ModR/M byte; C0+i: it and the next seven
+//   /r: a ModR/M byte · /0 to /7: one with that reg field
+//   a byte after the opcode: that very ModR/M byte; C0+i: it and the next seven
 //   ib iw iz iv: immediate · cb cz: branch displacement · cp: far pointer · mo: absolute offset
 
 /** The mandatory prefix; `any`: 66, F2 and F3 don't matter. */

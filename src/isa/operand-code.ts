@@ -1,5 +1,6 @@
-// Reads an operand code into addressing method and sizes (SDM volume 2, A.2.1 and A.2.2; the memory forms of x87 and the
-// implicit addresses have the letters of the common opcode references). `Rv/Mw`: a register of size v, or memory of size w.
+// Reads an operand code into addressing method and sizes (SDM volume 2, A.2.1 and A.2.2; the memory forms of x87 and
+// the implicit addresses have the letters of the common opcode references). `Rv/Mw`: a register of size v, or memory of
+// size w.
 
 /** First letters of an operand code. */
 export type AddressingMethod =

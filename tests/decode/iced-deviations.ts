@@ -5,7 +5,8 @@
  * invalid for us, unless EXECUTES_AS names what it is without that feature.
  */
 export const COVERED_FEATURES: readonly string[] = (
-  'INTEL8086 INTEL186 INTEL286 INTEL386 INTEL486 X64 AES CLFSH CMOV CMPXCHG16B CPUID CX8 FPU FPU287 FPU387 FSGSBASE FXSR ' +
+  'INTEL8086 INTEL186 INTEL286 INTEL386 INTEL486 X64 AES CLFSH CMOV CMPXCHG16B CPUID CX8 FPU FPU287 FPU387 ' +
+  'FSGSBASE FXSR ' +
   'INVPCID MMX MOVBE MSR MULTIBYTENOP PAUSE PCLMULQDQ POPCNT RDPMC RDRAND RDSEED RDTSCP SEP SMAP SMM SSE SSE2 SSE3 ' +
   'SSE4_1 SSE4_2 SSSE3 SYSCALL TSC XSAVE XSAVEOPT'
 ).split(' ');
@@ -35,11 +36,17 @@ export const EXECUTES_AS: Readonly<Record<string, { mnemonic: string; reason: st
 /** Our mnemonics whose operands do nothing and are not compared. */
 export const HINTS: readonly string[] = ['nop', 'prefetch', 'prefetchw'];
 
-/** Our mnemonics whose memory operand has no size for us, since the instruction accesses none or its size is its own affair. */
+/**
+ * Our mnemonics whose memory operand has no size for us, since the instruction accesses none or its size is its
+ * own affair.
+ */
 export const UNSIZED: readonly string[] = (
   'lea invlpg clflush fldenv fnstenv frstor fnsave fxsave fxsave64 fxrstor fxrstor64 xsave xsave64 xrstor xrstor64 ' +
   'xsaveopt xsaveopt64'
 ).split(' ');
 
-/** Instructions that read 16 bits of a register, which iced calls by its 32- or 64-bit name after the operand size. So is MOV to a segment register. */
+/**
+ * Instructions that read 16 bits of a register, which iced calls by its 32- or 64-bit name after the operand
+ * size. So is MOV to a segment register.
+ */
 export const WORD_REGISTERS: readonly string[] = 'lldt ltr verr verw lmsw arpl'.split(' ');

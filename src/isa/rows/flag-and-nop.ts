@@ -1,5 +1,5 @@
-// Flag control, no-operations and hints (SDM volume 1, 5.1.10 to 5.1.12). Hints of features that are not offered (MPX, CET,
-// CLDEMOTE, PREFETCHW) execute as NOP, as they do on processors without them.
+// Flag control, no-operations and hints (SDM volume 1, 5.1.10 to 5.1.12). Hints of features that are not offered (MPX,
+// CET, CLDEMOTE, PREFETCHW) execute as NOP, as they do on processors without them.
 
 import type { RowDefinition } from './row-definition.ts';
 import { rowsNeeding } from './row-definition.ts';
