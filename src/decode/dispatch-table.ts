@@ -17,11 +17,6 @@ export const PREFIX_F2 = 3;
 
 /** Slots for mandatory prefix, REX.W and REX.B together. */
 const PREFIX_SLOTS = 16;
-/** ModR/M bytes by what can tell rows apart: 8 reg fields of memory forms, 64 register forms. */
-const MODRM_SLOTS = 72;
-/** A byte of each of those. */
-const MODRM_BYTES = [...Array(MODRM_SLOTS).keys()].map((slot) => (slot < 8 ? slot << 3 : 0xc0 + slot - 8));
-
 /** A row as the decoder needs it. */
 export interface Encoding {
   readonly row: Row;
@@ -41,7 +36,7 @@ export interface DispatchNode {
   readonly hasModrm: boolean;
   /** The slot depends on prefixes. */
   readonly usesPrefixes: boolean;
-  /** Slots per prefix class: 1, 2 (mod 3 or not), 16 (mod 3 or not, reg) or 72. */
+  /** Slots per prefix class: 1, 2 (mod 3 or not), 16 (that and reg), 72 (8 reg fields of memory, 64 register forms). */
   readonly modrmSlots: 1 | 2 | 16 | 72;
   readonly slots: readonly (Encoding | undefined)[];
 }
@@ -109,15 +104,13 @@ function prefixMatches({ prefix, rexW, rexB }: OpcodeText, slot: number): boolea
   }
 }
 
-function modrmMatches({ text, memory, register }: Candidate, slot: number): boolean {
-  const registerForm = slot >= 8;
+/** Whether a ModR/M byte of those that share `modrm`'s slot means this row. */
+function modrmMatches({ text, memory, register }: Candidate, modrm: number): boolean {
+  const registerForm = modrm >= 0xc0;
   if (registerForm ? !register : !memory) return false;
-  const { modrm } = text;
-  if (modrm.kind === 'byte') {
-    const byte = 0xc0 + slot - 8;
-    return registerForm && byte >= modrm.byte && byte < modrm.byte + modrm.count;
-  }
-  return modrm.kind !== 'reg' || modrm.reg === (registerForm ? (slot - 8) >> 3 : slot);
+  const wanted = text.modrm;
+  if (wanted.kind === 'byte') return modrm >= wanted.byte && modrm < wanted.byte + wanted.count;
+  return wanted.kind !== 'reg' || wanted.reg === ((modrm >> 3) & 7);
 }
 
 /** How much a row says about prefixes: the mandatory prefix counts for more than REX bits. */
@@ -135,41 +128,37 @@ function claim(slots: (Candidate | undefined)[], slot: number, entry: Candidate)
   if (rank >= 0) slots[slot] = entry;
 }
 
-function buildNode(candidates: readonly Candidate[]): DispatchNode {
-  const hasModrm = candidates[0]!.text.modrm.kind !== 'none';
-  const modrmCount = hasModrm ? MODRM_SLOTS : 1;
-  const slots = new Array<Candidate | undefined>(PREFIX_SLOTS * modrmCount).fill(undefined);
-  for (const entry of candidates) {
-    if ((entry.text.modrm.kind !== 'none') !== hasModrm) {
-      throw new Error(`opcode '${entry.text.byte.toString(16)}' has rows with and without ModR/M`);
-    }
-    const matching = [...Array(modrmCount).keys()].filter((modrm) => !hasModrm || modrmMatches(entry, modrm));
-    for (let prefix = 0; prefix < PREFIX_SLOTS; prefix++) {
-      if (!prefixMatches(entry.text, prefix)) continue;
-      for (const modrm of matching) claim(slots, prefix * modrmCount + modrm, entry);
-    }
-  }
-  return compact(hasModrm, modrmCount, slots);
+/** A ModR/M byte for each of `count` slots. */
+function modrmOfSlot(count: number, slot: number): number {
+  if (count === 72) return slot < 8 ? slot << 3 : 0xc0 + slot - 8;
+  if (count === 16) return slot < 8 ? slot << 3 : 0xc0 | ((slot - 8) << 3);
+  return count === 2 && slot === 1 ? 0xc0 : 0;
 }
 
-/** Drops the dimensions that make no difference. */
-function compact(hasModrm: boolean, modrmCount: number, full: readonly (Candidate | undefined)[]): DispatchNode {
-  const at = (prefix: number, modrm: number): Candidate | undefined => full[prefix * modrmCount + modrm];
-  const prefixes = [...Array(PREFIX_SLOTS).keys()];
-  const modrms = [...Array(modrmCount).keys()];
-  const usesPrefixes = prefixes.some((prefix) => modrms.some((modrm) => at(prefix, modrm) !== at(0, modrm)));
-  const kept = usesPrefixes ? prefixes : [0];
-  for (const modrmSlots of [1, 2, 16, 72] as const) {
-    const target = modrms.map((modrm) => modrmSlot(modrmSlots, MODRM_BYTES[modrm]!));
-    const slots = new Array<Encoding | undefined>(kept.length * modrmSlots).fill(undefined);
-    let same = true;
-    for (const prefix of kept) {
-      for (const modrm of modrms) slots[prefix * modrmSlots + target[modrm]!] = at(prefix, modrm)?.encoding;
-      same &&= modrms.every((modrm) => slots[prefix * modrmSlots + target[modrm]!] === at(prefix, modrm)?.encoding);
-    }
-    if (same) return { hasModrm, usesPrefixes, modrmSlots, slots };
+/** The fewest slots that tell these rows apart by ModR/M. */
+function modrmSlotsFor(candidates: readonly Candidate[]): DispatchNode['modrmSlots'] {
+  const kinds = new Set(candidates.map(({ text }) => text.modrm.kind));
+  if (kinds.has('byte')) return 72;
+  if (kinds.has('reg')) return 16;
+  return kinds.has('any') && candidates.some(({ memory, register }) => !memory || !register) ? 2 : 1;
+}
+
+function buildNode(candidates: readonly Candidate[]): DispatchNode {
+  const hasModrm = candidates[0]!.text.modrm.kind !== 'none';
+  if (candidates.some(({ text }) => (text.modrm.kind !== 'none') !== hasModrm)) {
+    throw new Error(`opcode '${candidates[0]!.text.byte.toString(16)}' has rows with and without ModR/M`);
   }
-  throw new Error('72 slots tell every ModR/M byte apart that matters');
+  const usesPrefixes = candidates.some(({ text }) => precision(text) > 0);
+  const modrmSlots = modrmSlotsFor(candidates);
+  const slots = new Array<Candidate | undefined>((usesPrefixes ? PREFIX_SLOTS : 1) * modrmSlots).fill(undefined);
+  for (const entry of candidates) {
+    for (let slot = 0; slot < slots.length; slot++) {
+      if (usesPrefixes && !prefixMatches(entry.text, Math.floor(slot / modrmSlots))) continue;
+      if (hasModrm && !modrmMatches(entry, modrmOfSlot(modrmSlots, slot % modrmSlots))) continue;
+      claim(slots, slot, entry);
+    }
+  }
+  return { hasModrm, usesPrefixes, modrmSlots, slots: slots.map((entry) => entry?.encoding) };
 }
 
 /** Throws if two rows claim the same encoding or a row's texts don't parse. */

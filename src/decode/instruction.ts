@@ -36,7 +36,7 @@ export interface MemoryOperand {
   readonly displacement: bigint;
   /** Effective address size: the sum is truncated to it. */
   readonly addressBytes: 2 | 4 | 8;
-  /** Bytes accessed; 0 where the instruction accesses none (LEA, INVLPG) or the size is its own affair (FXSAVE, FNSTENV). */
+  /** Bytes accessed; 0 where it accesses none (LEA, INVLPG) or the size is its own affair (FXSAVE, FNSTENV). */
   readonly sizeBytes: number;
 }
 

@@ -1,10 +1,5 @@
-// Reads the opcode text of a row into its parts. The words are those of the SDM (volume 2, 3.1.1.1):
-//   NP: no 66, F2 or F3 · NFx: no F2, F3 · 66, F2, F3: mandatory prefix
-//   REX.W, REX.W0, REX.B, REX.B0: that bit set or clear
-//   00, 0F 00, 0F 38 00, 0F 3A 00: the opcode · 50+r: the low three bits select a register
-//   /r: a ModR/M byte · /0 to /7: one with that reg field
-//   a byte after the opcode: that very ModR/M byte; C0+i: it and the next seven
-//   ib iw iz iv: immediate · cb cz: branch displacement · cp: far pointer · mo: absolute offset
+// Reads the opcode text of a row into its parts. The words are those of the SDM (volume 2, 3.1.1.1); parseOpcodeText
+// says which there are.
 
 /** The mandatory prefix; `any`: 66, F2 and F3 don't matter. */
 export type OpcodePrefix = 'any' | 'NP' | 'NFx' | '66' | 'F3' | 'F2';
@@ -38,7 +33,16 @@ const REX_WORDS: Record<string, { rexW?: boolean; rexB?: boolean }> = {
   'REX.B0': { rexB: false },
 };
 
-/** Throws an Error that names the text if it is not of the form above. */
+/**
+ * The words, in this order:
+ * - `NP`: no 66, F2 or F3; `NFx`: no F2 or F3; `66`, `F2`, `F3`: mandatory prefix
+ * - `REX.W`, `REX.W0`, `REX.B`, `REX.B0`: that bit set or clear
+ * - `00`, `0F 00`, `0F 38 00`, `0F 3A 00`: the opcode; `50+r`: its low three bits select a register
+ * - `/r`: a ModR/M byte; `/0` to `/7`: one with that reg field; `C0`: that very one; `C0+i`: it and the next seven
+ * - `ib iw iz iv`: immediate; `cb cz`: branch displacement; `cp`: far pointer; `mo`: absolute offset
+ *
+ * Throws an Error that names the text if it is not of that form.
+ */
 export function parseOpcodeText(text: string): OpcodeText {
   const words = text.split(' ');
   const wrong = (why: string): Error => new Error(`opcode text '${text}': ${why}`);

@@ -58,6 +58,6 @@ export interface Row {
   readonly size64?: 'default64' | 'force64';
   /** Not valid in, or only valid in, 64-bit mode. */
   readonly mode?: 'no64' | 'only64';
-  /** Ends a run of decoded records: the next instruction's address is not known from this one alone, or a mode changes. */
+  /** Ends a run of decoded records: the next instruction's address is not known from this alone, or a mode changes. */
   readonly ends?: boolean;
 }

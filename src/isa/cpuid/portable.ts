@@ -1,16 +1,4 @@
 // The CPU model `portable`, version 1: what every engine can honour, and nothing that is absent.
-//
-// Vendor, family and model. Guest kernels take mitigations against speculative execution by what CPUID says; nothing of
-// theirs helps here, and retpolines, page-table isolation and buffer clearing cost a lot. Linux
-// (arch/x86/kernel/cpu/common.c, 6.1 to 6.12 and later) consults a whitelist by vendor, family and model before any
-// "not vulnerable" bit, and Spectre v1 and v2 have no such bit: only the models that it lists as NO_SPECULATION are
-// free of all. The 64-bit ones among them are Intel's in-order Atoms; of those, Saltwell (family 6, model 0x36) has no
-// other workaround attached. So the model is GenuineIntel 06_36H. IA32_ARCH_CAPABILITIES says the same bug by bug for
-// whoever reads that instead.
-//
-// What the vendor entails: SYSCALL raises #UD outside 64-bit mode (32-bit programs use SYSENTER or INT 80h), SYSENTER
-// works in long mode, near branches ignore 66 in 64-bit mode, loading a null selector into FS or GS clears the base.
-//
 // Not there: machine check (MCE, MCA), MTRRs, performance counters, MONITOR/MWAIT, VME, PSE-36, AVX, BMI. Without MTRRs
 // Linux takes all memory as write-back and, before 6.3, leaves the PAT alone; RAM here has no other type. Leaves beyond
 // the last give zeros.
@@ -58,6 +46,17 @@ export const PORTABLE_FEATURES: ReadonlySet<Feature> = new Set<Feature>([
   ...(['invpcid', 'smap', 'clflush', 'movbe'] as const),
 ]);
 
+/**
+ * Guest kernels take mitigations against speculative execution by what CPUID says; nothing of theirs helps here, and
+ * retpolines, page-table isolation and buffer clearing cost a lot. Linux (arch/x86/kernel/cpu/common.c, 6.1 to 6.12 and
+ * later) consults a whitelist by vendor, family and model before any "not vulnerable" bit, and Spectre v1 and v2 have
+ * no such bit: only the models that it lists as NO_SPECULATION are free of all. The 64-bit ones among them are Intel's
+ * in-order Atoms; of those, Saltwell (family 6, model 0x36) has no other workaround attached. IA32_ARCH_CAPABILITIES
+ * says the same bug by bug for whoever reads that instead.
+ *
+ * What the vendor entails: SYSCALL raises #UD outside 64-bit mode (32-bit programs use SYSENTER or INT 80h), SYSENTER
+ * works in long mode, near branches ignore 66 in 64-bit mode, loading a null selector into FS or GS clears the base.
+ */
 const VENDOR = 'GenuineIntel';
 const KVM_SIGNATURE = 'KVMKVMKVM\0\0\0';
 const BRAND = 'Bulkhead virtual processor (portable, version 1)'.slice(0, 47).padEnd(48, '\0');
