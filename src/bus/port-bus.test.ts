@@ -54,6 +54,8 @@ test('claiming a port twice is refused, and so is a range that leaves the port s
   bus.map({ name: 'first', firstPort: 0x40, count: 4, widestBytes: 1, handler: new Recorder() });
   const handler = new Recorder();
   assert.throws(() => bus.map({ name: 'second', firstPort: 0x43, count: 1, widestBytes: 1, handler }), /first/);
+  assert.equal(bus.ownerOf(0x43), 'first');
+  assert.equal(bus.ownerOf(0x44), undefined);
   assert.throws(() => bus.map({ name: 'far', firstPort: 0xffff, count: 2, widestBytes: 1, handler }), RangeError);
 });
 

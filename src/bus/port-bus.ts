@@ -43,6 +43,11 @@ export class PortBus {
     this.ranges.push(range);
   }
 
+  /** Name of the range that claims a port, undefined for none. */
+  ownerOf(port: number): string | undefined {
+    return this.ranges[this.owners[port & 0xffff]!]?.name;
+  }
+
   read(port: number, sizeBytes: AccessSizeBytes): number {
     const range = this.ranges[this.owners[port & 0xffff]!];
     if (range !== undefined && range.widestBytes >= sizeBytes) {
