@@ -8,7 +8,7 @@ import { type CpioEntry, writeCpio } from './cpio.ts';
 const guestInit = readFileSync(new URL('guest-init.sh', import.meta.url), 'utf8');
 
 /** Part of the cache key, with the script itself: raise it when the entries below change. */
-const LAYOUT_VERSION = 2;
+const LAYOUT_VERSION = 3;
 export const INITRAMFS_RECIPE = `${LAYOUT_VERSION}\n${guestInit}`;
 
 const FSTAB = `proc /proc proc defaults 0 0
@@ -20,7 +20,21 @@ tmpfs /run tmpfs mode=755 0 0
 /** An initramfs around the given busybox binary; `createOverlay` archives may follow it. */
 export function buildInitramfs(busybox: Uint8Array): Uint8Array {
   const entries: CpioEntry[] = [
-    ...['dev', 'etc', 'etc/bulkhead', 'mnt', 'proc', 'run', 'sys', 'usr', 'usr/bin', 'usr/lib', 'var'].map(directory),
+    ...[
+      'dev',
+      'etc',
+      'etc/bulkhead',
+      'mnt',
+      'proc',
+      'run',
+      'sys',
+      'usr',
+      'usr/bin',
+      'usr/lib',
+      'usr/local',
+      'usr/local/bin',
+      'var',
+    ].map(directory),
     { path: 'root', type: 'directory', mode: 0o700 },
     { path: 'tmp', type: 'directory', mode: 0o1777 },
     symlink('bin', 'usr/bin'),
@@ -47,8 +61,10 @@ export function buildInitramfs(busybox: Uint8Array): Uint8Array {
     { path: 'etc/bulkhead/stdin', type: 'fifo', mode: 0o600 },
     { path: 'usr/bin/busybox', type: 'file', mode: 0o755, data: busybox },
     ...listApplets(busybox)
-      .filter((applet) => applet !== 'busybox')
+      .filter((applet) => applet !== 'busybox' && applet !== 'modprobe')
       .map((applet) => symlink(`usr/bin/${applet}`, 'busybox')),
+    // Out of the kernel's sight (/sbin/modprobe): it would start it up to 14 times during boot, for modules that are not there.
+    symlink('usr/local/bin/modprobe', '../../bin/busybox'),
   ];
   return writeCpio(entries);
 }
