@@ -143,6 +143,7 @@ const remainder = (name: string, opcode: number, nearest: boolean): Row => ({
       nearest,
       report,
     );
+    if (report.quotient < 0) return st0(context, result);
     const c0 = report.quotient & 4 ? 0x100 : 0;
     const c3 = report.quotient & 2 ? 0x4000 : 0;
     context.roundedUp = (report.quotient & 1) !== 0;

@@ -164,14 +164,17 @@ export function divideOperands(context: FloatContext): number {
 
 export const COMPARED = { GREATER: 0, LESS: 1, EQUAL: 2, UNORDERED: 3 } as const;
 
-/** A value of COMPARED for A against B; `signalling` raises IE on quiet NaNs too (FCOM; FUCOM does not). */
+/**
+ * A value of COMPARED for A against B, whatever exceptions are unmasked; `signalling` raises IE on quiet NaNs too (FCOM;
+ * FUCOM does not).
+ */
 export function compareOperands(context: FloatContext, signalling: boolean): number {
   if (A.kind >= KIND.QUIET_NAN || B.kind >= KIND.QUIET_NAN) {
     const quiet = A.kind <= KIND.QUIET_NAN && B.kind <= KIND.QUIET_NAN;
     if (signalling || !quiet) context.flags |= 0x01;
     return COMPARED.UNORDERED;
   }
-  if (stopsOnDenormal(context)) return COMPARED.UNORDERED;
+  stopsOnDenormal(context);
   const relation = order();
   return relation === 0 ? COMPARED.EQUAL : relation < 0 ? COMPARED.LESS : COMPARED.GREATER;
 }
@@ -412,7 +415,7 @@ export function f80Extract(
 
 /** What FPREM and FPREM1 report besides the remainder: the quotient's low bits, or that the reduction is incomplete. */
 export interface RemainderReport {
-  /** The quotient's magnitude modulo 8; 0 while incomplete. */
+  /** The quotient's magnitude modulo 8; 0 while incomplete, -1 where an operand or the result is no number. */
   quotient: number;
   /** C2: run the instruction again. */
   incomplete: boolean;
@@ -434,11 +437,13 @@ export function f80Remainder(
   setA(aSE, a);
   setB(bSE, b);
   if (acceptOperands(context)) remainder(context, nearest, report);
+  else report.quotient = -1;
   return packF80(context);
 }
 
 function remainder(context: FloatContext, nearest: boolean, report: RemainderReport): void {
   if (A.kind === KIND.INFINITY || B.kind === KIND.ZERO) {
+    report.quotient = -1;
     setInvalid(context, F80);
     return;
   }
