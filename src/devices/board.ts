@@ -31,7 +31,7 @@ export interface BoardProcessor {
   timeStampCounter: TimeStampCounter;
 }
 
-/** What a guest may ask of the machine that holds the board. Called from within a guest's access: note it and return. */
+/** What a guest may ask of the machine. Called from within a guest's access: note it and return. */
 export interface MachineEvents {
   powerOff(): void;
   requestReset(): void;
@@ -146,7 +146,7 @@ export class Board {
     this.kvmClocks[processor]!.onTimeStampCounterChanged();
   }
 
-  /** What firmware would have done before an operating system: vectors 8 and 0x70 in the 8259As, all masked; local APICs on. */
+  /** What firmware would have done: vectors 8 and 0x70 in the 8259As, all masked; local APICs on. */
   setUpAsFirmware(): void {
     for (const [command, vectorBase, cascade] of [
       [0x20, 0x08, 0x04],

@@ -19,8 +19,8 @@ import { Uart16550 } from './chips/uart16550/uart16550.ts';
 import { COM_PORTS, UART_PORT_COUNT } from './chips/uart16550/wire.ts';
 
 /**
- * A device's life: constructed on a board (which claims its ports), then any number of resets, saves and restores between
- * guest instructions. `save` changes nothing; `restore` takes what `save` gave, on this board or another one like it.
+ * A device's life: constructed on a board (which claims its ports), then any number of resets, saves and restores
+ * between guest instructions. `save` changes nothing; `restore` takes what `save` gave, on this board or another one like it.
  */
 export interface Device {
   reset(): void;
@@ -134,8 +134,8 @@ export function saveDevices(board: Board, devices: Devices): DevicesState {
 }
 
 /**
- * Restores board and devices. RAM and the processors' time-stamp counters must have been restored before. Throws UserError
- * where the state is of a machine with other devices.
+ * Restores board and devices. RAM and the processors' time-stamp counters must have been restored before. Throws
+ * UserError where the state is of a machine with other devices.
  */
 export function restoreDevices(board: Board, devices: Devices, state: DevicesState): void {
   requireStateVersion('the devices', state, DEVICES_STATE_VERSION);

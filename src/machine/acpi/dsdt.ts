@@ -1,5 +1,5 @@
-// The DSDT: what an operating system cannot find by itself (ACPI 6.4 section 5.2.11.1). Soft off, the PCI root bridge and
-// on it the ISA devices that drivers look up by identity.
+// The DSDT: what an operating system cannot find by itself (ACPI 6.4 section 5.2.11.1). Soft off, the PCI root bridge
+// and on it the ISA devices that drivers look up by identity.
 
 import { SLP_TYP_S5 } from '../../devices/chips/acpi-pm/wire.ts';
 import { RTC_IRQ, RTC_PORT } from '../../devices/chips/rtc/wire.ts';

@@ -1,5 +1,5 @@
-// The ACPI tables of the machine (ACPI 6.4 chapter 5), laid out for guest RAM below 1 MiB where an operating system that
-// gets no pointer scans for the RSDP. They describe what src/devices has and nothing else: no HPET, no ECAM, no 8042.
+// The ACPI tables of the machine (ACPI 6.4 chapter 5), laid out for guest RAM below 1 MiB where an operating system
+// that gets no pointer scans for the RSDP. They describe what src/devices has and nothing else: no HPET, no ECAM, no 8042.
 
 import { ACPI_PM_LENGTH_BYTES, ACPI_PM_PORT, RESET_CONTROL, SCI_GSI } from '../../devices/chips/acpi-pm/wire.ts';
 import { IO_APIC_BASE } from '../../devices/chips/io-apic/wire.ts';
@@ -144,7 +144,7 @@ function pointers(guestPhysicals: readonly number[], widthBytes: 4 | 8): Uint8Ar
   return body;
 }
 
-/** All tables of a machine. Throws RangeError where they don't fit their area: far beyond any processor count offered. */
+/** All tables of a machine. Throws RangeError where they outgrow their area, at some 15,000 processors. */
 export function buildAcpiTables(options: AcpiOptions): AcpiTables {
   const place: AcpiTables['place'] = [];
   // The RSDP comes first and is made last.

@@ -1,5 +1,5 @@
-// The I/O APIC (Intel 82093AA): 24 pins, a redirection entry each. A pin is asserted or not; the polarity bit of an entry
-// is stored and read back, no more, because the wires of this machine carry meanings instead of voltages.
+// The I/O APIC (Intel 82093AA): 24 pins, a redirection entry each. A pin is asserted or not; the polarity bit of an
+// entry is stored and read back, no more, because the wires of this machine carry meanings instead of voltages.
 
 import { type ApicBus, DELIVERY_MODE, type EndOfInterruptListener } from '../../../bus/apic-bus.ts';
 import type { MmioBus, MmioHandler } from '../../../bus/mmio-bus.ts';

@@ -1,6 +1,6 @@
-// The KVM paravirtual clock of one processor (Linux Documentation/virt/kvm/x86/msr.rst): the guest gives an address, the
-// clock writes there how to get nanoseconds from the time-stamp counter. As that has one constant rate on all processors,
-// a structure is written once and stays right until the machine is paused or its time-stamp counter is written.
+// The KVM paravirtual clock of one processor (Linux Documentation/virt/kvm/x86/msr.rst): the guest gives an address,
+// the clock writes there how to get nanoseconds from the time-stamp counter. As that has one constant rate on all
+// processors, a structure is written once and stays right until the machine is paused or the counter is written.
 
 import type { Clock } from '../../../base/clock.ts';
 import type { GuestMemory } from '../../../memory/guest-memory.ts';
@@ -19,8 +19,8 @@ export interface WallClock {
 }
 
 /**
- * The multiplier and shift with which ns = ((ticks << shift) * multiplier) >> 32 at `hz` ticks a second; a negative shift
- * goes right. The multiplier has its top bit set: 31 bits of precision at least.
+ * The multiplier and shift with which ns = ((ticks << shift) * multiplier) >> 32 at `hz` ticks a second; a negative
+ * shift goes right. The multiplier has its top bit set: 31 bits of precision at least.
  */
 export function tscScale(hz: number): { multiplier: number; shift: number } {
   const ticks = BigInt(Math.round(hz));

@@ -1,6 +1,6 @@
-// The local APIC in xAPIC and x2APIC mode (SDM 3A chapter 11): IRR, ISR and priorities, EOI, inter-processor interrupts,
-// local vector table. It belongs to one processor; its timer is in timer.ts. The page stays at 0xfee00000: a guest that
-// moves it by IA32_APIC_BASE finds it nowhere.
+// The local APIC in xAPIC and x2APIC mode (SDM 3A chapter 11): IRR, ISR and priorities, EOI, inter-processor
+// interrupts, local vector table. It belongs to one processor; its timer is in timer.ts. The page stays at 0xfee00000:
+// a guest that moves it by IA32_APIC_BASE finds it nowhere.
 
 import type { Timers } from '../../../base/timers.ts';
 import { type ApicBus, type ApicBusAgent, DELIVERY_MODE } from '../../../bus/apic-bus.ts';
@@ -329,7 +329,7 @@ export class LocalApic implements ApicBusAgent {
     this.initialise(this.registers.apicBase);
   }
 
-  /** What firmware leaves behind for an operating system: enabled, LINT0 as ExtINT on the boot processor, LINT1 as NMI. */
+  /** What firmware leaves behind: enabled, LINT0 as ExtINT on the boot processor, LINT1 as NMI. */
   setUpAsFirmware(): void {
     this.writeRegister(APIC.SVR, SVR.SOFTWARE_ENABLE | 0xff);
     const lint0 = this.options.isBootProcessor ? 0 : LVT.MASKED;

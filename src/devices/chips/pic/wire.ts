@@ -1,4 +1,4 @@
-// The 8259A's command words and the PC's ports for its two of them (Intel 8259A data sheet; ELCR: 82371AB section 7.1.5).
+// The 8259A's command words and the ports of the PC's pair (Intel 8259A data sheet; ELCR: 82371AB section 7.1.5).
 
 export const PIC_PORT = { MASTER: 0x20, SLAVE: 0xa0, ELCR: 0x4d0 } as const;
 
@@ -26,7 +26,7 @@ export const OCW3 = { RIS: 0x01, RR: 0x02, POLL: 0x04, SELECT: 0x08, SMM: 0x20, 
 /** The master's input to which the slave is wired. */
 export const CASCADE_INPUT = 2;
 
-/** Lines that the ELCR may make level-triggered: not the timer, the keyboard, the cascade, nor on the slave RTC and FPU. */
+/** Lines that the ELCR may make level-triggered: not timer, keyboard and cascade, nor on the slave RTC and FPU. */
 export const ELCR_WRITABLE = { MASTER: 0xf8, SLAVE: 0xde } as const;
 
 /** The byte that a poll returns when a request is there: this bit and the level's number. */

@@ -35,8 +35,8 @@ export interface Uart16550Options {
   name: string;
   firstPort: number;
   /**
-   * Keeps input until the guest raises DTR or RTS or enables the receive interrupt, as a wire with hardware flow control
-   * does: what is typed before a driver has opened the port isn't lost to the driver's clearing of the FIFO.
+   * Keeps input until the guest raises DTR or RTS or enables the receive interrupt, as a wire with hardware flow
+   * control does: what is typed before a driver has opened the port isn't lost to the driver's clearing of the FIFO.
    * False for guests that only ever poll.
    */
   holdInputUntilReady: boolean;
