@@ -20,7 +20,7 @@ import { COM_PORTS, UART_PORT_COUNT } from './chips/uart16550/wire.ts';
 
 /**
  * A device's life: constructed on a board (which claims its ports), then any number of resets, saves and restores
- * between guest instructions. `save` changes nothing; `restore` takes what `save` gave, on this board or another one like it.
+ * between guest instructions. `save` changes nothing; `restore` takes what `save` gave, on this board or one like it.
  */
 export interface Device {
   reset(): void;

@@ -1,5 +1,5 @@
 // The ACPI tables of the machine (ACPI 6.4 chapter 5), laid out for guest RAM below 1 MiB where an operating system
-// that gets no pointer scans for the RSDP. They describe what src/devices has and nothing else: no HPET, no ECAM, no 8042.
+// that gets no pointer scans for the RSDP. They describe what src/devices has, nothing else: no HPET, ECAM or 8042.
 
 import { ACPI_PM_LENGTH_BYTES, ACPI_PM_PORT, RESET_CONTROL, SCI_GSI } from '../../devices/chips/acpi-pm/wire.ts';
 import { IO_APIC_BASE } from '../../devices/chips/io-apic/wire.ts';
