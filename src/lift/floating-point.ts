@@ -416,9 +416,10 @@ function cvtdq2pd(b: Builder, i: InstructionLift): void {
 }
 
 function cvtpi2ps(b: Builder, i: InstructionLift): void {
-  const result = singlesOf(b, readHalf(b, i.operands[1]!));
-  const old = readPacked(b, i.operands[0]!);
+  const source = readHalf(b, i.operands[1]!);
   if (isMmx(i.operands[1]!)) enterMmx(b);
+  const result = singlesOf(b, source);
+  const old = readPacked(b, i.operands[0]!);
   writePacked(b, i.operands[0]!, joinHalves(b, result, old));
 }
 
@@ -478,6 +479,8 @@ const toDoublewords =
   (name: PackedConversion, half = false): Lift =>
   (b, i) => {
     const y = half ? readHalf(b, i.operands[1]!) : readPacked(b, i.operands[1]!);
+    // Also where #XM follows.
+    if (isMmx(i.operands[0]!)) enterMmx(b);
     writePacked(b, i.operands[0]!, doublewordsOf(b, name, y));
   };
 
@@ -493,7 +496,7 @@ const approximate = (name: 'rcp' | 'rsqrt', suffix: 'ps' | 'ss'): Lift => {
     const result = op(b, shape, 'div', constant(b, shape, 1), divisor);
     const magnitude = name === 'rcp' ? op(b, shape, 'abs', y.value) : y.value;
     const normal = op(b, shape, 'ge', magnitude, constant(b, shape, smallestNormal(shape)));
-    const lanes = both(b, shape, normal, op(b, shape, 'lt', magnitude, constant(b, shape, 2 ** 125)));
+    const lanes = both(b, shape, normal, op(b, shape, 'lt', magnitude, constant(b, shape, 2 ** 126)));
     const merged = merge(b, shape, old, result);
     const number = SSE_ARITHMETIC[name] + SSE_SHAPE[suffix];
     const fast = all(b, shape, lanes);

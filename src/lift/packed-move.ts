@@ -6,13 +6,16 @@ import { type Lift, type Lifts, sizeOf } from './lift.ts';
 import {
   enterMmx,
   guarded,
+  highLane,
   isMmx,
   isXmm,
+  lowLane,
   lowVector,
   readLow,
   readPacked,
   writeMmx,
   writePacked,
+  zero,
 } from './packed-operands.ts';
 
 const moveWhole =
@@ -87,18 +90,28 @@ const signMask =
     if (isMmx(source)) enterMmx(b);
   };
 
-/** MASKMOVQ and MASKMOVDQU: the bytes whose mask byte has its top bit set; a fault leaves those before it written. */
+/**
+ * MASKMOVQ and MASKMOVDQU: the bytes whose mask byte has its top bit set. All bytes must be writable, and are tried
+ * before one is written: the first byte for its page, and the first one of the next page where it goes on there.
+ */
 function maskedStore(b: Builder, i: InstructionLift): void {
   const [destination, source, mask] = [i.operands[0]!, i.operands[1]!, i.operands[2]!];
   const data = readPacked(b, source);
-  const selected: Value = b.op('i8x16.bitmask', readPacked(b, mask));
-  const address = b.address(destination, true, sizeOf(destination));
-  for (let k = 0; k < sizeOf(destination); k++) {
-    b.if(b.op('i32.and', selected, b.i32(1 << k)), () =>
-      b.store(b.add(address, b.i64(k)), 1, b.extend(b.lane('i8x16.extract_lane_u', data, k))),
-    );
-  }
+  const selected = b.op('i8x16.lt_s', readPacked(b, mask), zero(b));
   if (isMmx(source)) enterMmx(b);
+  const address = b.address(destination, true, sizeOf(destination));
+  const merge = (at: Value, half: (b: Builder, vector: Value) => Value): void => {
+    const kept = b.not(half(b, selected));
+    const written = half(b, b.op('v128.and', data, selected));
+    b.modifyAt(at, 8, true, (old) => b.or(b.and(old, kept), written));
+  };
+  if (sizeOf(destination) === 16) {
+    const lastPage = b.and(b.add(address, b.i64(15)), b.i64(-4096n));
+    b.modifyAt(address, 1, true, (old) => old);
+    b.modifyAt(b.select(b.ltU(address, lastPage), lastPage, address), 1, true, (old) => old);
+    merge(b.add(address, b.i64(8)), highLane);
+  }
+  merge(address, lowLane);
 }
 
 export const packedMoveLifts: Lifts = guarded({

@@ -153,17 +153,17 @@ function doubleResult(kind: number, lane: number, x: bigint, y: bigint, immediat
 const float = new Float32Array(1);
 const floatBits = new Uint32Array(float.buffer);
 
-/** RCPSS and RSQRTSS: no exception, denormals and tiny results are zero, whatever MXCSR says. */
+/** RCPSS and RSQRTSS: no exception; denormals are zero, as is what may become one, whatever MXCSR says. */
 function reciprocal(bits: number, ofRoot: boolean): number {
   const sign = (bits & 0x80000000) >>> 0;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return (bits | 0x00400000) >>> 0;
   if (magnitude < 0x00800000) return (sign | 0x7f800000) >>> 0;
   if (ofRoot && sign !== 0) return 0xffc00000;
+  if (!ofRoot && magnitude >= 0x7e800000) return sign;
   floatBits[0] = bits;
   float[0] = ofRoot ? 1 / Math.sqrt(float[0]!) : 1 / float[0]!;
-  const result = floatBits[0]!;
-  return (result & 0x7f800000) === 0 ? sign : result;
+  return floatBits[0]!;
 }
 
 /** DPPS and DPPD: products, their sums by pairs, the sum of the sums; an unmasked exception ends it at any stage. */
