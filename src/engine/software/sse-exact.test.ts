@@ -117,3 +117,15 @@ test('cvtpd2ps clears the upper half', () => {
   assert.deepEqual([...singles.subarray(0, 4)], [Math.fround(0.1), 2, 0, 0]);
   assert.equal(view.getUint32(MXCSR, true), DEFAULT | PE);
 });
+
+test('dpps keeps the flags of its products when a sum of them is invalid', () => {
+  const invalidUnmasked = DEFAULT & ~0x80;
+  const { mxcsr, unmasked } = runSingles(
+    SSE_ARITHMETIC.dp,
+    [3e38, -3e38, 0, 0],
+    [3e38, 3e38, 0, 0],
+    invalidUnmasked,
+    0x31,
+  );
+  assert.deepEqual([mxcsr, unmasked], [invalidUnmasked | OE | PE | IE, true]);
+});

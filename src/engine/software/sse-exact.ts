@@ -46,6 +46,8 @@ const SOURCE = 16;
 
 const context = new FloatContext();
 const products = [0, 0, 0, 0];
+/** MXCSR flags of the stages that an operation of several has behind it. */
+let earlierFlags = 0;
 
 /**
  * Runs one operation of sse-operations.ts: the old destination in scratch slot 0, the source in slot 1, the result in slot
@@ -56,6 +58,7 @@ export function sseExact(view: DataView, cpuBase: number, operation: number, imm
   const mxcsrOffset = cpuBase + STATE.mxcsr.offset;
   const mxcsr = view.getUint32(mxcsrOffset, true);
   context.setMxcsr(mxcsr);
+  earlierFlags = 0;
   const scratch = cpuBase + SCRATCH_OFFSET;
   if (operation >= C.cvtps2pd) convert(view, scratch, operation, immediate);
   else if ((operation & ~3) === A.dp) dotProduct(view, scratch, (operation & 1) !== 0, immediate);
@@ -68,7 +71,7 @@ export function sseExact(view: DataView, cpuBase: number, operation: number, imm
       else single32(view, scratch + lane * 4, kind, lane, immediate);
     }
   }
-  view.setUint32(mxcsrOffset, mxcsr | context.mxcsrFlags, true);
+  view.setUint32(mxcsrOffset, mxcsr | earlierFlags | context.mxcsrFlags, true);
   return context.unmasked;
 }
 
@@ -166,6 +169,14 @@ function reciprocal(bits: number, ofRoot: boolean): number {
   return floatBits[0]!;
 }
 
+/** Ends a stage whose results the next one takes; false where an unmasked exception ends the operation. */
+function passStage(): boolean {
+  if (context.unmasked) return false;
+  earlierFlags |= context.flags;
+  context.flags = 0;
+  return true;
+}
+
 /** DPPS and DPPD: products, their sums by pairs, the sum of the sums; an unmasked exception ends it at any stage. */
 function dotProduct(view: DataView, scratch: number, double: boolean, immediate: number): void {
   if (double) {
@@ -176,7 +187,7 @@ function dotProduct(view: DataView, scratch: number, double: boolean, immediate:
     if (immediate & 0x20) {
       second = f64Mul(context, view.getBigUint64(scratch + 8, true), view.getBigUint64(scratch + 24, true));
     }
-    if (context.unmasked) return;
+    if (!passStage()) return;
     const sum = f64Add(context, first, second);
     view.setBigUint64(scratch, immediate & 1 ? sum : 0n, true);
     view.setBigUint64(scratch + 8, immediate & 2 ? sum : 0n, true);
@@ -189,10 +200,10 @@ function dotProduct(view: DataView, scratch: number, double: boolean, immediate:
         ? f32Mul(context, view.getUint32(offset, true), view.getUint32(offset + SOURCE, true))
         : 0;
   }
-  if (context.unmasked) return;
+  if (!passStage()) return;
   const low = f32Add(context, products[0]!, products[1]!);
   const high = f32Add(context, products[2]!, products[3]!);
-  if (context.unmasked) return;
+  if (!passStage()) return;
   const sum = f32Add(context, low, high);
   for (let lane = 0; lane < 4; lane++) view.setUint32(scratch + lane * 4, immediate & (1 << lane) ? sum : 0, true);
 }
