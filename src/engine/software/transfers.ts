@@ -1,0 +1,18 @@
+// Segmentation, protection and control transfers, as the virtual processor calls them (SDM volume 3, chapters 6, 7, 9).
+
+export { farCall, farJump, farReturn } from './far-transfer.ts';
+export { checkPushf, cli, sti, writeFlags } from './flags-control.ts';
+export {
+  deliver,
+  deliverEvent,
+  type EventKind,
+  type GuestEvent,
+  NO_ERROR_CODE,
+  softwareInterrupt,
+} from './interrupt-delivery.ts';
+export { iret } from './interrupt-return.ts';
+export { checkSegment, inspectSelector, lldt, loadSegment, ltr } from './segment-load.ts';
+export { enter, popa, pusha } from './stack-frame.ts';
+export { syscall, sysenter, sysexit, sysret } from './system-call.ts';
+export { checkIoPermission } from './task-state.ts';
+export type { TransferContext } from './transfer-context.ts';
