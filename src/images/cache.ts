@@ -15,6 +15,14 @@ export interface StoredFile {
   sha256: string;
 }
 
+/** Whether a value from a JSON file is an object that has these fields, each of that type. */
+export function hasFields(value: unknown, fields: Readonly<Record<string, 'string' | 'number'>>): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.entries(fields).every(([name, type]) => typeof Reflect.get(value, name) === type);
+}
+
+export const STORED_FILE_FIELDS = { file: 'string', sizeBytes: 'number', sha256: 'string' } as const;
+
 export class Cache {
   readonly folder: string;
 
@@ -40,7 +48,8 @@ export class Cache {
   /** The file's bytes; undefined where it is missing or not what was stored. */
   read(stored: StoredFile): Uint8Array | undefined {
     try {
-      const bytes = readFileSync(this.path(stored.file));
+      const buffer = readFileSync(this.path(stored.file));
+      const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
       return hash('sha256', bytes, 'hex') === stored.sha256 ? bytes : undefined;
     } catch {
       return undefined;
@@ -61,10 +70,14 @@ export class Cache {
     const temporary = `${path}.${randomUUID()}.tmp`;
     try {
       mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(temporary, bytes, { flag: 'wx' });
-      renameSync(temporary, path);
+      try {
+        writeFileSync(temporary, bytes, { flag: 'wx' });
+        renameSync(temporary, path);
+      } catch (error) {
+        rmSync(temporary, { force: true });
+        throw error;
+      }
     } catch (error) {
-      rmSync(temporary, { force: true });
       throw new UserError(`cannot write the cache file ${path}: ${error instanceof Error ? error.message : error}`, {
         hint: 'the variable XDG_CACHE_HOME names another place for caches',
         cause: error,

@@ -21,7 +21,10 @@ const TRAILER = 'TRAILER!!!';
 /** The kernel takes one archive behind another where the second starts at a multiple of 4. */
 const ARCHIVE_ALIGNMENT_BYTES = 512;
 
-/** The archive, padded so that another one can follow it directly. Owner is root, times are zero: the bytes depend on the entries alone. */
+/**
+ * The archive, padded so that another one can follow it directly. Owner is root, times are zero: the bytes depend on
+ * the entries alone.
+ */
 export function writeCpio(entries: Iterable<CpioEntry>): Uint8Array {
   const encoder = new TextEncoder();
   const records = [...entries].map((entry) => ({

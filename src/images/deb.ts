@@ -33,8 +33,8 @@ export async function* readDeb(bytes: Uint8Array, options: ReadDebOptions = {}):
   const prefix = `${options.part ?? 'data'}.tar`;
   const member = [...readAr(bytes)].find((m) => m.name === prefix || m.name.startsWith(`${prefix}.`));
   if (member === undefined) throw new UserError(`not a Debian package: it has no ${prefix}`);
-  const tar = decompress(member.data, member.name.slice(prefix.length));
   try {
+    const tar = decompress(member.data, member.name.slice(prefix.length));
     for await (const entry of tar.pipeThrough(createTarDecoder({ strict: true }))) {
       const type = entryType(entry.header);
       const path = trimPath(entry.header.name);

@@ -128,7 +128,7 @@ function check(url: string, bytes: Uint8Array, label: string, expected: Expected
 
 function corrupt(label: string, url: string, reason: string): UserError {
   return new UserError(`the download of ${label} is corrupt: ${reason}: ${url}`, {
-    hint: 'nothing of it was kept; the mirror may be in the middle of an update: try again, or another one with --mirror URL',
+    hint: 'nothing of it was kept; the mirror may be being updated: try again, or another one with --mirror URL',
     exitStatus: EXIT_STATUS.unavailable,
   });
 }

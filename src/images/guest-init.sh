@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of a Bulkhead guest. /etc/bulkhead/run, added per run, sets the variables and the command ("$@").
 # An engine that interprets pays milliseconds for each process, so this starts as few as it can.
-# Serial lines: ttyS0 console; and for a command ttyS1 its output, ttyS2 requests and status, ttyS3 its input and errors.
+# Serial lines: ttyS0 console; for a command ttyS1 its output, ttyS2 requests and status, ttyS3 its input and errors.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root USER=root LOGNAME=root SHELL=/bin/sh TERM=linux LANG=C.UTF-8 PS1='\u@\h:\w\$ '

@@ -2,10 +2,9 @@
 // on first use out of a Debian mirror, kept in the user's cache, and taken from there without a network ever after.
 
 import { hash } from 'node:crypto';
-import { z } from 'zod';
 import { EXIT_STATUS, UserError } from '../base/errors.ts';
 import type { PackageRecord } from './archive.ts';
-import type { Cache, StoredFile } from './cache.ts';
+import { type Cache, hasFields, STORED_FILE_FIELDS, type StoredFile } from './cache.ts';
 import { buildInitramfs, INITRAMFS_RECIPE } from './initramfs.ts';
 import { type FetchedPackage, type FetchOptions, PackageStore } from './packages.ts';
 
@@ -72,13 +71,39 @@ const DEFAULT_COMMAND_LINE = [
   'initcall_blacklist=jent_mod_init,trace_eval_init',
 ].join(' ');
 
-const storedFile = z.object({ file: z.string(), sizeBytes: z.number(), sha256: z.string() });
-const source = z.object({ name: z.string(), version: z.string(), url: z.string(), sha256: z.string() });
-const manifestSchema = z.object({
-  kernel: storedFile.extend({ kernelVersion: z.string(), source }),
-  initrd: storedFile.extend({ recipe: z.string(), source }),
-});
-type Manifest = z.infer<typeof manifestSchema>;
+/** The package that a file was made of. */
+interface Source {
+  name: string;
+  version: string;
+  url: string;
+  sha256: string;
+}
+
+interface StoredKernel extends StoredFile {
+  kernelVersion: string;
+  source: Source;
+}
+
+interface StoredInitrd extends StoredFile {
+  /** Hash of how it was made: another one means that it has to be made anew. */
+  recipe: string;
+  source: Source;
+}
+
+/** images/<name>/manifest.json: what the cache holds of an image. */
+interface Manifest {
+  kernel: StoredKernel;
+  initrd: StoredInitrd;
+}
+
+function isManifest(value: unknown): value is Manifest {
+  if (typeof value !== 'object' || value === null || !('kernel' in value) || !('initrd' in value)) return false;
+  // The sources are for people who look into the cache: nothing depends on them.
+  return (
+    hasFields(value.kernel, { ...STORED_FILE_FIELDS, kernelVersion: 'string' }) &&
+    hasFields(value.initrd, { ...STORED_FILE_FIELDS, recipe: 'string' })
+  );
+}
 
 export function listImages(): readonly ImageDescription[] {
   return IMAGES.map(({ name, aliases, summary }) => ({ name, aliases, summary }));
@@ -94,14 +119,15 @@ export async function resolveImage(name: string, options: ResolveOptions = {}): 
     });
   }
   const store = new PackageStore(options);
-  const cached = options.refresh === true ? undefined : readManifest(store.cache, recipe);
+  const former = readManifest(store.cache, recipe);
+  const cached = options.refresh === true ? undefined : former;
   const kernel = (cached && readKernel(store.cache, cached.kernel)) ?? (await makeKernel(store, recipe));
   const initrd = (cached && readInitrd(store.cache, cached.initrd)) ?? (await makeInitrd(store, recipe, options));
   if (kernel.stored !== cached?.kernel || initrd.stored !== cached?.initrd) {
     const manifest: Manifest = { kernel: kernel.stored, initrd: initrd.stored };
     store.cache.writeJson(manifestFile(recipe), manifest);
     // Whoever reads the former files now has them open or in memory; a reader who comes too late makes them anew.
-    for (const old of cached === undefined ? [] : [cached.kernel, cached.initrd]) {
+    for (const old of former === undefined ? [] : [former.kernel, former.initrd]) {
       if (old.file !== kernel.stored.file && old.file !== initrd.stored.file) store.cache.remove(old.file);
     }
   }
@@ -122,21 +148,22 @@ interface Part<S extends StoredFile> {
 }
 
 function readManifest(cache: Cache, recipe: ImageRecipe): Manifest | undefined {
-  return manifestSchema.safeParse(cache.readJson(manifestFile(recipe))).data;
+  const manifest = cache.readJson(manifestFile(recipe));
+  return isManifest(manifest) ? manifest : undefined;
 }
 
-function readKernel(cache: Cache, stored: Manifest['kernel']): Part<Manifest['kernel']> | undefined {
+function readKernel(cache: Cache, stored: StoredKernel): Part<StoredKernel> | undefined {
   const bytes = cache.read(stored);
   return bytes && { stored, bytes };
 }
 
-function readInitrd(cache: Cache, stored: Manifest['initrd']): Part<Manifest['initrd']> | undefined {
+function readInitrd(cache: Cache, stored: StoredInitrd): Part<StoredInitrd> | undefined {
   if (stored.recipe !== recipeHash()) return undefined;
   const bytes = cache.read(stored);
   return bytes && { stored, bytes };
 }
 
-async function makeKernel(store: PackageStore, recipe: ImageRecipe): Promise<Part<Manifest['kernel']>> {
+async function makeKernel(store: PackageStore, recipe: ImageRecipe): Promise<Part<StoredKernel>> {
   let record = await store.find(recipe.codename, KERNEL_METAPACKAGE, ARCHITECTURE);
   // The metapackage depends on the current kernel's package; where a release splits that, it depends on the binary's.
   for (;;) {
@@ -166,7 +193,7 @@ async function makeInitrd(
   store: PackageStore,
   recipe: ImageRecipe,
   options: ResolveOptions,
-): Promise<Part<Manifest['initrd']>> {
+): Promise<Part<StoredInitrd>> {
   const deb = await store.fetchKept(recipe.codename, BUSYBOX_PACKAGE, ARCHITECTURE, {
     refresh: options.refresh ?? false,
   });
@@ -180,7 +207,7 @@ async function makeInitrd(
   throw new UserError(`the package ${deb.name} ${deb.version} holds no busybox`);
 }
 
-function sourceOf({ name, version, url, sha256 }: FetchedPackage): z.infer<typeof source> {
+function sourceOf({ name, version, url, sha256 }: FetchedPackage): Source {
   return { name, version, url, sha256 };
 }
 

@@ -63,7 +63,7 @@ export function buildInitramfs(busybox: Uint8Array): Uint8Array {
     ...listApplets(busybox)
       .filter((applet) => applet !== 'busybox' && applet !== 'modprobe')
       .map((applet) => symlink(`usr/bin/${applet}`, 'busybox')),
-    // Out of the kernel's sight (/sbin/modprobe): it would start it up to 14 times during boot, for modules that are not there.
+    // Out of the kernel's sight, which is /sbin/modprobe: 14 times during boot it would start it for missing modules.
     symlink('usr/local/bin/modprobe', '../../bin/busybox'),
   ];
   return writeCpio(entries);

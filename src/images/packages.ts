@@ -1,10 +1,9 @@
 // Debian packages for whoever needs one: from the cache, or from the mirror and then kept in the cache.
 
 import type { Key } from 'openpgp';
-import { z } from 'zod';
 import { EXIT_STATUS, UserError } from '../base/errors.ts';
 import { DebianArchive, type PackageRecord } from './archive.ts';
-import { Cache } from './cache.ts';
+import { Cache, hasFields, STORED_FILE_FIELDS, type StoredFile } from './cache.ts';
 import { type DebEntry, type ReadDebOptions, readDeb } from './deb.ts';
 import { withProxy } from './download.ts';
 import { findMirror, MIRROR_VARIABLE, type Mirror } from './mirror.ts';
@@ -37,15 +36,19 @@ export interface FetchedPackage {
   files(options?: ReadDebOptions): AsyncGenerator<DebEntry>;
 }
 
-const cachedPackage = z.object({
-  name: z.string(),
-  version: z.string(),
-  architecture: z.string(),
-  url: z.string(),
-  file: z.string(),
-  sizeBytes: z.number(),
-  sha256: z.string(),
-});
+type KeptPackage = StoredFile & Omit<PackageRecord, 'depends'>;
+
+const KEPT_PACKAGE_FIELDS = {
+  ...STORED_FILE_FIELDS,
+  name: 'string',
+  version: 'string',
+  architecture: 'string',
+  url: 'string',
+} as const;
+
+function isKeptPackage(value: unknown): value is KeptPackage {
+  return hasFields(value, KEPT_PACKAGE_FIELDS);
+}
 
 /**
  * A package of Debian's component `main`: `fetchPackage('trixie', 'busybox-static', 'i386')`. It is kept in the cache,
@@ -87,7 +90,7 @@ export class PackageStore {
     const fetched = await this.fetch(record);
     const { file } = this.cache.write(`packages/${record.sha256}.deb`, fetched.bytes);
     const { version, url, sizeBytes, sha256 } = record;
-    const entry: z.infer<typeof cachedPackage> = { name, version, architecture, url, file, sizeBytes, sha256 };
+    const entry: KeptPackage = { name, version, architecture, url, file, sizeBytes, sha256 };
     this.cache.writeJson(indexFile(codename, name, architecture), entry);
     return fetched;
   }
@@ -113,10 +116,10 @@ export class PackageStore {
   }
 
   private readKept(codename: string, name: string, architecture: string): FetchedPackage | undefined {
-    const json = this.cache.readJson(indexFile(codename, name, architecture));
-    const entry = cachedPackage.safeParse(json);
-    const bytes = entry.success ? this.cache.read(entry.data) : undefined;
-    return entry.success && bytes !== undefined ? packageOf(entry.data, bytes) : undefined;
+    const entry = this.cache.readJson(indexFile(codename, name, architecture));
+    if (!isKeptPackage(entry)) return undefined;
+    const bytes = this.cache.read(entry);
+    return bytes && packageOf(entry, bytes);
   }
 
   private async open(codename: string, mirror: Mirror): Promise<DebianArchive> {

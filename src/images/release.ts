@@ -2,7 +2,7 @@
 // Its signature (OpenPGP cleartext, RFC 9580 section 7) is checked against the archive's keys.
 
 import { readFileSync } from 'node:fs';
-import { type Key, readCleartextMessage, readKeys, verify } from 'openpgp';
+import type { Key } from 'openpgp';
 import { UserError } from '../base/errors.ts';
 import type { Expected } from './download.ts';
 import { parseStanzas } from './stanzas.ts';
@@ -31,7 +31,11 @@ export async function loadKeys(keyring: string | undefined): Promise<Key[]> {
   return [...shipped, ...host];
 }
 
+/** A cached image needs no signature: openpgp would double the time until it is there. */
+const loadOpenpgp = () => import('openpgp');
+
 async function readKeyring(path: string | URL): Promise<Key[]> {
+  const { readKeys } = await loadOpenpgp();
   try {
     const bytes = readFileSync(path);
     const isArmored = bytes.includes('-----BEGIN PGP PUBLIC KEY BLOCK-----');
@@ -65,6 +69,7 @@ export async function verifyRelease(inRelease: string, codename: string, keys: K
 }
 
 async function signedText(inRelease: string, keys: Key[]): Promise<string> {
+  const { readCleartextMessage, verify } = await loadOpenpgp();
   const message = await readCleartextMessage({ cleartextMessage: inRelease }).catch((error) => {
     throw refusal('it is not a signed message', error);
   });
