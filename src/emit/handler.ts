@@ -676,5 +676,39 @@ export function emitLeave(): FunctionWriter {
   return f;
 }
 
-export const HANDLER_RESUME = 0;
-export const HANDLER_LEAVE = 1;
+/** Goes on at the record in the link: a run that runs into another one. */
+export function emitLink(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(2);
+  const link = f.local('i32');
+  f.get(REC);
+  f.memory('i32.load', RECORD.link);
+  f.set(link);
+  pushDispatch(f, imports, link);
+  return f;
+}
+
+/**
+ * `cross`: asks the engine for the record of an instruction that reaches into the next page, and runs it.
+ * `invalid` and `too-long`: #UD and #GP(0).
+ */
+export function emitRuntimeHandler(imports: Imports, kind: 'cross' | 'invalid' | 'too-long'): FunctionWriter {
+  const f = new FunctionWriter(2);
+  f.get(CPU);
+  f.get(REC);
+  f.memory('i32.store', STATE.record.offset);
+  if (kind === 'cross') {
+    const found = f.local('i32');
+    f.get(CPU);
+    f.get(REC);
+    f.call(imports.services.resolveCross);
+    f.tee(found);
+    f.if();
+    pushDispatch(f, imports, found);
+    f.end();
+    return f;
+  }
+  f.i32(kind === 'invalid' ? 6 : 13);
+  f.i32(kind === 'invalid' ? -1 : 0);
+  f.call(imports.runtime.raise);
+  return f;
+}

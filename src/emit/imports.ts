@@ -46,6 +46,8 @@ export const SERVICES = {
   storeSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
   /** The record at the `rip` field's address, decoded if need be; 0: an exception is pending. */
   resolve: [['i32'], ['i32']],
+  /** The record of an instruction whose bytes go on in the next page: (cpu, its 'cross' record); 0 as above. */
+  resolveCross: [['i32', 'i32'], ['i32']],
 } as const satisfies Record<string, readonly [readonly WasmType[], readonly WasmType[]]>;
 
 export type ServiceName = keyof typeof SERVICES;

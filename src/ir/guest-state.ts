@@ -96,6 +96,9 @@ export const STATE = {
   esBase: field(SEGMENT_OFFSET, 'u64'),
   fsBase: field(SEGMENT_OFFSET + 4 * SEGMENT_STRIDE, 'u64'),
   gsBase: field(SEGMENT_OFFSET + 5 * SEGMENT_STRIDE, 'u64'),
+  /** x87 control and status words, 16 bits each: the upper half of these fields is something else. */
+  x87Control: field(X87_OFFSET + 128, 'u32'),
+  x87Status: field(X87_OFFSET + 130, 'u32'),
   mxcsr: field(0x500, 'u32'),
   /** Not 0: an x87 or MMX instruction raises #NM (CR0.TS or CR0.EM), an SSE instruction #NM or #UD. */
   x87Trap: field(0x504, 'u32'),

@@ -12,8 +12,18 @@ export interface RuntimeSignature {
   readonly stops: boolean;
 }
 
-const signature = (parameters: readonly ValueType[], stops: boolean, result?: ValueType): RuntimeSignature =>
-  result === undefined ? { parameters, stops } : { parameters, result, stops };
+function signature<const P extends readonly ValueType[]>(
+  parameters: P,
+  stops: boolean,
+): { parameters: P; stops: boolean };
+function signature<const P extends readonly ValueType[], const R extends ValueType>(
+  parameters: P,
+  stops: boolean,
+  result: R,
+): { parameters: P; stops: boolean; result: R };
+function signature(parameters: readonly ValueType[], stops: boolean, result?: ValueType): RuntimeSignature {
+  return result === undefined ? { parameters, stops } : { parameters, result, stops };
+}
 
 export const RUNTIME = {
   /** (vector, error code or -1): raises an exception at the current instruction. */
@@ -98,11 +108,20 @@ export const RUNTIME = {
   ldmxcsr: signature(['i32'], true),
   /** Raises #NM or #UD when the x87 may not be used; used before memory is touched. */
   checkX87: signature([], true),
+  /** FWAIT: #NM when CR0.MP and CR0.TS are set, #MF when an exception is pending. */
+  checkWait: signature([], true),
+  /** Raises #UD unless CPL is 0: CLAC and STAC. */
+  checkPrivilegedOpcode: signature([], true),
+  /** PUSHF in virtual-8086 mode. */
+  checkPushf: signature([], true),
   /** Legacy segment limit and type check: (segment index, offset, sizeBytes, write 0/1). */
   checkSegment: signature(['i32', 'i64', 'i32', 'i32'], true),
   /** x87: (operation number, operand index or size, low 64 bits, high 16 bits of a memory operand). See the engine's x87. */
   x87: signature(['i32', 'i32', 'i64', 'i32'], true),
-  /** The value an x87 store is about to write, low 64 bits; the high part is in scratch0. (operation number, operand). */
+  /**
+   * The value an x87 store is about to write, low 64 bits; in scratch0 its size in bytes (bits 7:0; 0 when nothing is to
+   * be stored) and its bits 79:64 (bits 31:16). (operation number, operand).
+   */
   x87PrepareStore: signature(['i32', 'i32'], true, 'i64'),
   x87CommitStore: signature([], false),
   /** FNSTENV, FNSAVE, FLDENV, FRSTOR: (operation number, linear address, operandBytes). */

@@ -132,6 +132,7 @@ function flagsImage(b: Builder): Value {
 }
 
 function pushf(b: Builder, i: InstructionLift): void {
+  if (!i.long) b.call('checkPushf');
   push(b, i, i.operandBytes, b.truncate(flagsImage(b), i.operandBytes));
 }
 

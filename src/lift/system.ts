@@ -203,6 +203,11 @@ const xsave =
     b.call('xsave', alignedAddress(b, i, true, 64), b.i32(i.operandBytes === 8 ? 1 : 0), b.i32(optimised));
   };
 
+function setAc(b: Builder, value: number): void {
+  b.call('checkPrivilegedOpcode');
+  b.call('writeAc', b.i32(value));
+}
+
 /** SSE instructions raise what CR0 and CR4 ask for before anything else. */
 export function checkSse(b: Builder): void {
   const trap = b.getField('sseTrap');
@@ -261,8 +266,8 @@ export const systemLifts: Lifts = {
   },
   invd: (b) => void b.call('checkPrivileged'),
   wbinvd: (b) => void b.call('checkPrivileged'),
-  clac: (b) => void b.call('writeAc', b.i32(0)),
-  stac: (b) => void b.call('writeAc', b.i32(1)),
+  clac: (b) => setAc(b, 0),
+  stac: (b) => setAc(b, 1),
   rdmsr: (b) => void b.call('rdmsr'),
   wrmsr: (b) => {
     b.call('wrmsr');

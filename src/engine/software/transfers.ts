@@ -1,15 +1,8 @@
-// Segmentation, protection and control transfers, as the virtual processor calls them (SDM volume 3, chapters 6, 7, 9).
+// Segmentation, protection and control transfers, gathered for the processor.
 
 export { farCall, farJump, farReturn } from './far-transfer.ts';
 export { checkPushf, cli, sti, writeFlags } from './flags-control.ts';
-export {
-  deliver,
-  deliverEvent,
-  type EventKind,
-  type GuestEvent,
-  NO_ERROR_CODE,
-  softwareInterrupt,
-} from './interrupt-delivery.ts';
+export { deliverEvent, NO_ERROR_CODE, softwareInterrupt } from './interrupt-delivery.ts';
 export { iret } from './interrupt-return.ts';
 export { checkSegment, inspectSelector, lldt, loadSegment, ltr } from './segment-load.ts';
 export { enter, popa, pusha } from './stack-frame.ts';

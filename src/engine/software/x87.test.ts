@@ -345,7 +345,7 @@ const x87View = new DataView(new ArrayBuffer(X87_BASE + X87_LAYOUT.SIZE_BYTES));
 function randomRequest(random: Random, row: Row): OracleRequest {
   const view = new DataView(new ArrayBuffer(512));
   const masks = random.below(3) !== 0 ? 0x3f : random.below(0x40);
-  const controlWord = (random.below(4) << 10) | (random.choose([0, 2, 3, 3]) << 8) | 0x40 | masks;
+  const controlWord = (random.below(4) << 10) | (random.choose([0, 1, 2, 3]) << 8) | 0x40 | masks;
   // Exceptions that are masked may be there already, seldom one that is not: that one is pending.
   let statusWord = (random.below(0x80) & (masks | 0x40)) | (random.below(8) << 11);
   statusWord |= Number(random.bits64() & 0x4700n);

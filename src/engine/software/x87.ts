@@ -5,6 +5,7 @@
 import { FloatContext } from '../../base/softfloat/context.ts';
 import * as f80 from '../../base/softfloat/f80.ts';
 import * as transcendental from '../../base/softfloat/transcendental.ts';
+import { X87_OPERAND, X87_OPERATION } from '../../ir/x87-operations.ts';
 
 /**
  * The state block, 256 bytes: physical registers R0 … R7 (not ST(i)) 16 bytes apart, significand u64 at 0 (which is
@@ -30,103 +31,7 @@ export const X87_LAYOUT = {
   SIZE_BYTES: 256,
 } as const;
 
-/** By mnemonic. Integer-operand mnemonics (fiadd) share the number of the real ones: the operand tells them apart. */
-export const X87_OPERATION = {
-  fadd: 0,
-  fmul: 1,
-  fcom: 2,
-  fcomp: 3,
-  fsub: 4,
-  fsubr: 5,
-  fdiv: 6,
-  fdivr: 7,
-  fiadd: 0,
-  fimul: 1,
-  ficom: 2,
-  ficomp: 3,
-  fisub: 4,
-  fisubr: 5,
-  fidiv: 6,
-  fidivr: 7,
-  faddp: 8,
-  fmulp: 9,
-  fcompp: 11,
-  fsubp: 12,
-  fsubrp: 13,
-  fdivp: 14,
-  fdivrp: 15,
-  fucom: 16,
-  fucomp: 17,
-  fucompp: 18,
-  fcomi: 19,
-  fcomip: 20,
-  fucomi: 21,
-  fucomip: 22,
-  fld: 23,
-  fild: 23,
-  fbld: 23,
-  fst: 24,
-  fstp: 25,
-  fist: 26,
-  fistp: 27,
-  fisttp: 28,
-  fbstp: 29,
-  fxch: 30,
-  fcmov: 31,
-  ffree: 32,
-  ffreep: 33,
-  fldcw: 34,
-  fnstcw: 35,
-  fnstsw: 36,
-  fnop: 37,
-  fnclex: 38,
-  fninit: 39,
-  fchs: 40,
-  fabs: 41,
-  ftst: 42,
-  fxam: 43,
-  fld1: 44,
-  fldl2t: 45,
-  fldl2e: 46,
-  fldpi: 47,
-  fldlg2: 48,
-  fldln2: 49,
-  fldz: 50,
-  f2xm1: 51,
-  fyl2x: 52,
-  fptan: 53,
-  fpatan: 54,
-  fxtract: 55,
-  fprem1: 56,
-  fdecstp: 57,
-  fincstp: 58,
-  fprem: 59,
-  fyl2xp1: 60,
-  fsqrt: 61,
-  fsincos: 62,
-  frndint: 63,
-  fscale: 64,
-  fsin: 65,
-  fcos: 66,
-  fwait: 67,
-  /** `fstp st(i)` by D9 D8+i: an empty ST(0) is no stack fault. */
-  fstpnce: 68,
-  /** FNENI, FNDISI and FNSETPM of old: nothing, and no wait. */
-  fneni: 69,
-} as const;
-
-/** What an operation works on: a register number 0 … 7 for `ST(0), ST(i)`, or one of these. */
-export const X87_OPERAND = {
-  /** Plus i: `ST(i), ST(0)`, ST(i) being the destination. */
-  TO_REGISTER: 8,
-  F32: 16,
-  F64: 17,
-  F80: 18,
-  I16: 19,
-  I32: 20,
-  I64: 21,
-  BCD: 22,
-} as const;
+export { X87_OPERAND, X87_OPERATION };
 
 const STORE_SIZE_BYTES: Record<number, number> = {
   [X87_OPERAND.F32]: 4,
@@ -249,8 +154,7 @@ export class X87 {
   }
 
   /**
-   * Runs any instruction that stores nothing to memory, and FNSTCW and FNSTSW are not among them (read `controlWord` and
-   * `fullStatusWord` for `FNSTSW AX`). `operation` is a value of X87_OPERATION, `operand` a register number or a value
+   * Runs any instruction that stores nothing to memory (for FNSTSW AX read `fullStatusWord`). `operation` is a value of X87_OPERATION, `operand` a register number or a value
    * of X87_OPERAND, `low` and `high` the memory operand's bits 63:0 and 79:64; FCMOVcc is `fcmov` with the condition in
    * `low`. Returns a value of X87_OUTCOME: DONE or PENDING.
    */
@@ -490,7 +394,7 @@ export class X87 {
     this.set(index, f80.INDEFINITE_SIGN_EXPONENT, f80.INDEFINITE_SIGNIFICAND);
   }
 
-  /** Raises IE with SF; C1 tells overflow from underflow. True where IE is masked: the indefinite is the result then. */
+  /** Raises IE with SF; C1 tells overflow from underflow. True where IE is masked: the indefinite is the result. */
   private stackFault(overflow: boolean): boolean {
     this.context.flags |= IE;
     this.context.roundedUp = overflow;
@@ -579,7 +483,7 @@ export class X87 {
       }
       return;
     }
-    f80.setA(this.signExponent(destination), this.significand(destination));
+    f80.loadA(this.view, this.offsetOf(destination));
     this.setSource(source, low);
     const { context } = this;
     let result: number;
@@ -625,7 +529,7 @@ export class X87 {
         f80.setBFromInteger(BigInt.asIntN(32, low));
         break;
       default:
-        f80.setB(this.signExponent(source), this.significand(source));
+        f80.loadB(this.view, this.offsetOf(source));
     }
   }
 
@@ -635,7 +539,7 @@ export class X87 {
       this.compareEmpty(pops);
       return;
     }
-    f80.setA(this.signExponent(0), this.significand(0));
+    f80.loadA(this.view, this.offsetOf(0));
     this.setSource(source, low);
     this.finishCompare(f80.compareOperands(this.context, true), pops);
   }
@@ -645,8 +549,8 @@ export class X87 {
       this.compareEmpty(pops);
       return;
     }
-    f80.setA(this.signExponent(0), this.significand(0));
-    f80.setB(this.signExponent(index), this.significand(index));
+    f80.loadA(this.view, this.offsetOf(0));
+    f80.loadB(this.view, this.offsetOf(index));
     this.finishCompare(f80.compareOperands(this.context, signalling), pops);
   }
 
@@ -669,8 +573,8 @@ export class X87 {
     if (this.isEmpty(0) || this.isEmpty(index)) {
       this.stackFault(false);
     } else {
-      f80.setA(this.signExponent(0), this.significand(0));
-      f80.setB(this.signExponent(index), this.significand(index));
+      f80.loadA(this.view, this.offsetOf(0));
+      f80.loadB(this.view, this.offsetOf(index));
       relation = f80.compareOperands(context, signalling);
     }
     this.eflags = COMPARED_EFLAGS[relation]!;
@@ -682,7 +586,7 @@ export class X87 {
       this.compareEmpty(0);
       return;
     }
-    f80.setA(this.signExponent(0), this.significand(0));
+    f80.loadA(this.view, this.offsetOf(0));
     f80.setB(0, 0n);
     this.finishCompare(f80.compareOperands(this.context, true), 0);
   }

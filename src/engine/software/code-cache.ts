@@ -1,0 +1,251 @@
+// Decoded instructions by physical page and code size. A page's records lie in runs: consecutive instructions up to an
+// unconditional transfer. Records of a page that is written become stale: their handler is replaced by the one that
+// looks its place up again, so that a run in progress leaves them at the next instruction. Memory is taken from a pool
+// that only grows and is emptied as a whole.
+
+import type { CodeSize, DecodeFailure, Instruction } from '../../decode/instruction.ts';
+import { CODE_PAGE_TABLE_BYTES, RECORD } from '../../emit/record.ts';
+import { GUEST_RAM_OFFSET } from './layout.ts';
+
+const MAXIMUM_RUN = 64;
+/** Granularity of the map of bytes that hold code: a store elsewhere in the page leaves the records alone. */
+const CHUNK_LOG2 = 3;
+
+interface CodePage {
+  readonly page: number;
+  readonly codeSize: CodeSize;
+  /** Host offset of the table: record by offset in the page. */
+  readonly table: number;
+  readonly runs: { first: number; count: number }[];
+}
+
+/** Code that shares a physical page, whatever its code size. */
+interface WatchedPage {
+  readonly chunks: Uint8Array;
+  readonly pages: CodePage[];
+  /** Counts invalidations: instructions that reach in from the page before compare it. */
+  version: number;
+}
+
+interface CrossSite {
+  readonly codeSize: CodeSize;
+  readonly secondPage: number;
+  readonly secondVersion: number;
+  readonly record: number;
+}
+
+export interface CodeCacheParts {
+  readonly memory: WebAssembly.Memory;
+  readonly ramBytes: number;
+  readonly recordsOffset: number;
+  readonly recordsEnd: number;
+  decode(bytes: Uint8Array, offset: number, available: number, codeSize: CodeSize): Instruction | DecodeFailure;
+  /** Writes the record for an instruction at `ip`; gives false when nothing can follow it in a run. */
+  writeRecord(record: number, instruction: Instruction, ip: number): boolean;
+  /** Writes the record of one of the engine's own handlers. */
+  writeSpecial(
+    record: number,
+    kind: 'resume' | 'link' | 'cross' | 'invalid' | 'too-long',
+    ip: number,
+    link: number,
+  ): void;
+  forbidDirectWrites(page: number): void;
+  clearCodeTlbs(): void;
+}
+
+export class CodeCache {
+  private readonly parts: CodeCacheParts;
+  private readonly bytes: Uint8Array;
+  private readonly words: Uint32Array;
+  private readonly halves: Uint16Array;
+  private readonly flags: Uint8Array;
+  private readonly watched = new Map<number, WatchedPage>();
+  private readonly pages = new Map<number, CodePage>();
+  private readonly crossSites = new Map<number, CrossSite>();
+  private next: number;
+  /** Set when the pool is full: flush() before the next run. */
+  full = false;
+  invalidations = 0;
+  decodedInstructions = 0;
+
+  constructor(parts: CodeCacheParts) {
+    this.parts = parts;
+    this.bytes = new Uint8Array(parts.memory.buffer);
+    this.words = new Uint32Array(parts.memory.buffer);
+    this.halves = new Uint16Array(parts.memory.buffer);
+    this.flags = new Uint8Array(Math.ceil(parts.ramBytes / 4096));
+    this.next = parts.recordsOffset;
+  }
+
+  get bytesUsed(): number {
+    return this.next - this.parts.recordsOffset;
+  }
+
+  holdsCode(page: number): boolean {
+    return this.flags[page] === 1;
+  }
+
+  /** Drops every record. No generated code may be on the stack. */
+  flush(): void {
+    this.pages.clear();
+    this.crossSites.clear();
+    this.watched.clear();
+    this.flags.fill(0);
+    this.parts.clearCodeTlbs();
+    this.next = this.parts.recordsOffset;
+    this.full = false;
+  }
+
+  private allocate(sizeBytes: number): number {
+    const at = this.next;
+    if (at + sizeBytes > this.parts.recordsEnd) {
+      this.full = true;
+      return 0;
+    }
+    this.next = at + sizeBytes;
+    return at;
+  }
+
+  private watch(page: number): WatchedPage {
+    let watched = this.watched.get(page);
+    if (watched === undefined) {
+      watched = { chunks: new Uint8Array(4096 >> CHUNK_LOG2), pages: [], version: 0 };
+      this.watched.set(page, watched);
+    }
+    if (this.flags[page] === 0) {
+      this.flags[page] = 1;
+      this.parts.forbidDirectWrites(page);
+    }
+    return watched;
+  }
+
+  private mark(watched: WatchedPage, offset: number, lengthBytes: number): void {
+    const last = Math.min(offset + lengthBytes - 1, 4095) >> CHUNK_LOG2;
+    for (let chunk = offset >> CHUNK_LOG2; chunk <= last; chunk++) watched.chunks[chunk] = 1;
+  }
+
+  /** The page's code table, or undefined when the pool is full. `page` lies in RAM. */
+  page(page: number, codeSize: CodeSize): CodePage | undefined {
+    const key = page * 4 + (codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2);
+    const known = this.pages.get(key);
+    if (known !== undefined) return known;
+    const table = this.allocate(CODE_PAGE_TABLE_BYTES);
+    if (table === 0) return undefined;
+    this.bytes.fill(0, table, table + CODE_PAGE_TABLE_BYTES);
+    const created: CodePage = { page, codeSize, table, runs: [] };
+    this.pages.set(key, created);
+    this.watch(page).pages.push(created);
+    return created;
+  }
+
+  /** The record at `offset` of the page, decoded now if it is new; 0 when the pool is full. */
+  record(codePage: CodePage, offset: number): number {
+    const known = this.words[(codePage.table >> 2) + offset]!;
+    if (known !== 0) return known;
+    return this.decodeRun(codePage, offset);
+  }
+
+  private decodeRun(codePage: CodePage, start: number): number {
+    const { parts, words } = this;
+    const first = this.allocate((MAXIMUM_RUN + 1) * RECORD.sizeBytes);
+    if (first === 0) return 0;
+    const watched = this.watch(codePage.page);
+    const pageBytes = GUEST_RAM_OFFSET + codePage.page * 4096;
+    const table = codePage.table >> 2;
+    let record = first;
+    let offset = start;
+    let open = true;
+    while (open) {
+      const known = offset < 4096 ? words[table + offset]! : 0;
+      if (known !== 0) {
+        parts.writeSpecial(record, 'link', offset, known);
+        break;
+      }
+      if (offset >= 4096 || record - first >= (MAXIMUM_RUN - 1) * RECORD.sizeBytes) {
+        parts.writeSpecial(record, 'resume', offset, 0);
+        break;
+      }
+      const instruction = parts.decode(this.bytes, pageBytes + offset, 4096 - offset, codePage.codeSize);
+      words[table + offset] = record;
+      if (typeof instruction === 'string') {
+        const kind = instruction === 'truncated' ? 'cross' : instruction;
+        this.mark(watched, offset, 15);
+        parts.writeSpecial(record, kind, offset, 0);
+        break;
+      }
+      this.decodedInstructions++;
+      open = parts.writeRecord(record, instruction, offset);
+      this.mark(watched, offset, instruction.lengthBytes);
+      offset += instruction.lengthBytes;
+      record += RECORD.sizeBytes;
+      if (!open) parts.writeSpecial(record, 'resume', offset, 0);
+    }
+    const end = record + RECORD.sizeBytes;
+    codePage.runs.push({ first, count: (end - first) / RECORD.sizeBytes });
+    this.next = end;
+    return first;
+  }
+
+  /**
+   * The record of an instruction that reaches into another page: `record` is its 'cross' record at `offset`, `second`
+   * the physical page that follows in the guest's address space now. 0 when the pool is full.
+   */
+  cross(record: number, page: number, offset: number, codeSize: CodeSize, second: number): number {
+    const watched = this.watch(second);
+    const known = this.crossSites.get(record);
+    if (known !== undefined && known.secondPage === second && known.secondVersion === watched.version) {
+      return known.record;
+    }
+    const joined = new Uint8Array(30);
+    const left = Math.min(15, 4096 - offset);
+    const from = GUEST_RAM_OFFSET + page * 4096 + offset;
+    joined.set(this.bytes.subarray(from, from + left));
+    const behind = GUEST_RAM_OFFSET + second * 4096;
+    joined.set(this.bytes.subarray(behind, behind + 15), left);
+    const instruction = this.parts.decode(joined, 0, joined.length, codeSize);
+    const built = this.allocate(2 * RECORD.sizeBytes);
+    if (built === 0) return 0;
+    if (typeof instruction === 'string') {
+      this.parts.writeSpecial(built, instruction === 'truncated' ? 'invalid' : instruction, offset, 0);
+      this.mark(watched, 0, 15);
+    } else {
+      this.decodedInstructions++;
+      this.parts.writeRecord(built, instruction, offset);
+      this.parts.writeSpecial(built + RECORD.sizeBytes, 'resume', offset + instruction.lengthBytes, 0);
+      this.mark(watched, 0, Math.max(1, offset + instruction.lengthBytes - 4096));
+    }
+    this.crossSites.set(record, { codeSize, secondPage: second, secondVersion: watched.version, record: built });
+    return built;
+  }
+
+  noteWrite(guestPhysical: number, lengthBytes: number): void {
+    const end = guestPhysical + lengthBytes;
+    for (let page = Math.floor(guestPhysical / 4096); page * 4096 < end; page++) {
+      if (this.flags[page] !== 1) continue;
+      const from = Math.max(guestPhysical - page * 4096, 0);
+      const to = Math.min(end - page * 4096, 4096);
+      const { chunks } = this.watched.get(page)!;
+      for (let chunk = from >> CHUNK_LOG2; chunk <= (to - 1) >> CHUNK_LOG2; chunk++) {
+        if (chunks[chunk] === 1) {
+          this.invalidate(page);
+          break;
+        }
+      }
+    }
+  }
+
+  private invalidate(page: number): void {
+    const watched = this.watched.get(page)!;
+    this.invalidations++;
+    watched.version++;
+    watched.chunks.fill(0);
+    for (const codePage of watched.pages) {
+      for (const { first, count } of codePage.runs) {
+        for (let k = 0; k < count; k++) this.halves[(first + k * RECORD.sizeBytes + RECORD.handler) >> 1] = 0;
+      }
+      codePage.runs.length = 0;
+      this.bytes.fill(0, codePage.table, codePage.table + CODE_PAGE_TABLE_BYTES);
+    }
+    this.flags[page] = 0;
+  }
+}

@@ -1,0 +1,302 @@
+// From a decoded instruction to its form and its record. The form is what a handler is generated for: the lifting
+// function and the kinds of the operands. What varies within a form (registers, displacements, immediates) goes into
+// the record.
+
+import {
+  BASE_RIP,
+  type Instruction,
+  type MemoryOperand,
+  NO_REGISTER,
+  type RegisterOperand,
+  SEGMENT_INDEX,
+} from '../../decode/instruction.ts';
+import { ADDRESS_SIZE_CODE, RECORD } from '../../emit/record.ts';
+import type { AddressShape, InstructionLift, Location, OperandLift } from '../../ir/builder.ts';
+import {
+  FLAT_SEGMENT_OFFSET,
+  gprOffset,
+  mmxOffset,
+  SEGMENT_FIELDS,
+  STATE,
+  segmentOffset,
+  xmmOffset,
+} from '../../ir/guest-state.ts';
+
+/** Registers that the encoding itself names: the handler has them as constants. */
+const FIXED_OPERANDS = new Set([
+  'AL',
+  'CL',
+  'DX',
+  'rAX',
+  'eAX',
+  'AX',
+  'ST0',
+  'XMM0',
+  'ES',
+  'CS',
+  'SS',
+  'DS',
+  'FS',
+  'GS',
+]);
+
+/** Lifting functions that look at the operand size though none of their operands says it. */
+const SIZED_LIFTS = new Set([
+  'cbw',
+  'cwd',
+  'pusha',
+  'popa',
+  'pushf',
+  'popf',
+  'enter',
+  'leave',
+  'ret',
+  'retf',
+  'iret',
+  'call',
+  'call-indirect',
+  'jmpf',
+  'callf',
+  'push',
+  'pop',
+  'push-sreg',
+  'pop-sreg',
+  'les',
+  'lds',
+  'lss',
+  'lfs',
+  'lgs',
+  'lgdt',
+  'lidt',
+  'sysret',
+  'sysexit',
+  'fxsave',
+  'fxrstor',
+  'xsave',
+  'xsaveopt',
+  'xrstor',
+  'cmpxchg8b',
+  'cmpxchg16b',
+  'bound',
+  'fnstenv',
+  'fldenv',
+  'fnsave',
+  'frstor',
+  'pcmpestri',
+  'pcmpestrm',
+]); // prettier-ignore
+
+/** Lifting functions whose meaning depends on whether the code is 64-bit. */
+const MODE_LIFTS = new Set([
+  'push',
+  'pop',
+  'push-sreg',
+  'pop-sreg',
+  'pusha',
+  'popa',
+  'pushf',
+  'popf',
+  'enter',
+  'leave',
+  'call',
+  'call-indirect',
+  'ret',
+  'lgdt',
+  'lidt',
+  'sgdt',
+  'sidt',
+  'movs',
+  'stos',
+  'cmps',
+  'scas',
+  'lods',
+  'ins',
+  'outs',
+  'hlt',
+  'popf',
+]); // prettier-ignore
+
+/** Lifting functions that count in RCX or address through fixed registers of the address size. */
+const ADDRESS_SIZED_LIFTS = new Set([
+  'movs',
+  'stos',
+  'cmps',
+  'scas',
+  'lods',
+  'ins',
+  'outs',
+  'loop',
+  'loopz',
+  'loopnz',
+  'jrcxz',
+]); // prettier-ignore
+
+function registerOffset(operand: RegisterOperand): number {
+  switch (operand.file) {
+    case 'gpr':
+      return gprOffset(operand.index) + (operand.highByte ? 1 : 0);
+    case 'xmm':
+      return xmmOffset(operand.index);
+    case 'mmx':
+      return mmxOffset(operand.index);
+    case 'segment':
+      return segmentOffset(operand.index) + SEGMENT_FIELDS.selector;
+    default:
+      return operand.index;
+  }
+}
+
+const isFlat = (operand: MemoryOperand): boolean =>
+  operand.addressBytes === 8 && operand.segment !== SEGMENT_INDEX.fs && operand.segment !== SEGMENT_INDEX.gs;
+
+const fitsDisplacement = (value: bigint): boolean => value >= -0x80000000n && value <= 0x7fffffffn;
+
+function addressShape(operand: MemoryOperand, long: boolean): AddressShape {
+  if (long && !fitsDisplacement(operand.displacement)) return 'absolute';
+  if (!long || !isFlat(operand)) return 'generic';
+  return operand.index === NO_REGISTER ? 'base' : 'indexed';
+}
+
+/** The operand of a string instruction that the record describes: the source, or the only one. */
+function recordedMemory(instruction: Instruction): MemoryOperand | undefined {
+  const memory = instruction.operands.filter((operand) => operand.kind === 'memory');
+  if (memory.length < 2) return memory[0];
+  return memory.find((operand) => operand.base === 6) ?? memory[0];
+}
+
+/** The interpreter's view of an instruction, and a key that is equal for instructions of the same form. */
+export function formOf(instruction: Instruction): { key: string; lift: InstructionLift } {
+  const { row } = instruction;
+  const long = instruction.codeSize === 64;
+  let key = row.lift;
+  if (row.condition !== undefined) key += `.${row.condition}`;
+  let registers = 0;
+  let immediates = 0;
+  const operands: OperandLift[] = [];
+  instruction.operands.forEach((operand, position) => {
+    switch (operand.kind) {
+      case 'register': {
+        const fixed = FIXED_OPERANDS.has(row.operands[position] ?? '');
+        const location: Location = fixed
+          ? { kind: 'fixed', offset: registerOffset(operand) }
+          : { kind: 'slot', slot: registers++ === 0 ? 'r0' : 'r1' };
+        const file =
+          operand.file === 'gpr' || operand.file === 'xmm' || operand.file === 'mmx' ? operand.file : 'index';
+        operands.push({ kind: 'register', file, location, sizeBytes: operand.sizeBytes });
+        key += fixed ? ` =${location.kind === 'fixed' ? location.offset : ''}` : ` ${file}`;
+        key += `:${operand.sizeBytes}`;
+        return;
+      }
+      case 'memory': {
+        const shape = addressShape(operand, long);
+        operands.push({ kind: 'memory', shape, sizeBytes: operand.sizeBytes });
+        key += ` m.${shape}:${operand.sizeBytes}`;
+        return;
+      }
+      case 'immediate': {
+        const one = row.operands[position] === '1';
+        const value = one ? 1n : immediates++ === 0 ? 'imm0' : 'imm1';
+        operands.push({ kind: 'immediate', value, sizeBytes: operand.sizeBytes });
+        key += one ? ' 1' : ` i:${operand.sizeBytes}`;
+        return;
+      }
+      case 'relative':
+        operands.push({ kind: 'target' });
+        key += ' rel';
+        return;
+      case 'far':
+        operands.push({ kind: 'immediate', value: 'imm0', sizeBytes: instruction.operandBytes });
+        key += ' far';
+        return;
+    }
+  });
+  if (SIZED_LIFTS.has(row.lift)) key += ` o${instruction.operandBytes}`;
+  if (ADDRESS_SIZED_LIFTS.has(row.lift)) key += ` a${instruction.addressBytes}`;
+  if (MODE_LIFTS.has(row.lift)) key += long ? ' long' : ' legacy';
+  if (instruction.lock) key += ' lock';
+  if (instruction.repeat !== 'none') key += ` ${instruction.repeat}`;
+  return {
+    key,
+    lift: {
+      lift: row.lift,
+      mnemonic: row.mnemonic,
+      condition: row.condition ?? 0,
+      operands,
+      operandBytes: instruction.operandBytes,
+      addressBytes: instruction.addressBytes,
+      long,
+      lock: instruction.lock,
+      repeat: instruction.repeat,
+    },
+  };
+}
+
+/** Writes everything of a record but its handler. `ip` is the instruction's offset in its page. */
+export function writeOperands(view: DataView, record: number, instruction: Instruction, ip: number): void {
+  const { row } = instruction;
+  const long = instruction.codeSize === 64;
+  const nextIp = ip + instruction.lengthBytes;
+  view.setUint16(record + RECORD.r0, 0, true);
+  view.setUint16(record + RECORD.r1, 0, true);
+  view.setUint16(record + RECORD.base, STATE.zero.offset, true);
+  view.setUint16(record + RECORD.index, STATE.zero.offset, true);
+  view.setUint8(record + RECORD.scale, 0);
+  view.setUint8(record + RECORD.length, instruction.lengthBytes);
+  view.setUint16(record + RECORD.ip, ip, true);
+  view.setUint16(record + RECORD.segment, FLAT_SEGMENT_OFFSET, true);
+  view.setInt32(record + RECORD.displacement, 0, true);
+  view.setUint32(record + RECORD.link, 0, true);
+  view.setBigInt64(record + RECORD.imm0, 0n, true);
+  let registers = 0;
+  let immediates = 0;
+  const memory = recordedMemory(instruction);
+  instruction.operands.forEach((operand, position) => {
+    switch (operand.kind) {
+      case 'register':
+        if (FIXED_OPERANDS.has(row.operands[position] ?? '')) return;
+        view.setUint16(record + (registers++ === 0 ? RECORD.r0 : RECORD.r1), registerOffset(operand), true);
+        return;
+      case 'memory':
+        if (operand === memory) writeMemory(view, record, operand, long, nextIp);
+        return;
+      case 'immediate':
+        if (row.operands[position] === '1') return;
+        if (immediates++ === 0) view.setBigUint64(record + RECORD.imm0, BigInt.asUintN(64, operand.value), true);
+        else view.setUint32(record + RECORD.displacement, Number(operand.value & 0xffffffffn), true);
+        return;
+      case 'relative': {
+        view.setBigInt64(record + RECORD.imm0, BigInt(nextIp + operand.displacement), true);
+        const code = long ? 0 : ADDRESS_SIZE_CODE[instruction.operandBytes];
+        view.setUint16(record + RECORD.segment, FLAT_SEGMENT_OFFSET | code, true);
+        return;
+      }
+      case 'far':
+        view.setBigInt64(record + RECORD.imm0, BigInt(operand.offset), true);
+        view.setUint32(record + RECORD.displacement, operand.selector, true);
+        return;
+    }
+  });
+}
+
+function writeMemory(view: DataView, record: number, operand: MemoryOperand, long: boolean, nextIp: number): void {
+  const { base, index, displacement } = operand;
+  const ripRelative = base === BASE_RIP;
+  if (ripRelative) view.setUint16(record + RECORD.base, STATE.codePage.offset, true);
+  else if (base !== NO_REGISTER) view.setUint16(record + RECORD.base, gprOffset(base), true);
+  if (index !== NO_REGISTER) view.setUint16(record + RECORD.index, gprOffset(index), true);
+  view.setUint8(record + RECORD.scale, operand.scaleShift);
+  const ownSegment = !long || operand.segment === SEGMENT_INDEX.fs || operand.segment === SEGMENT_INDEX.gs;
+  const segment = ownSegment ? segmentOffset(operand.segment) : FLAT_SEGMENT_OFFSET;
+  view.setUint16(record + RECORD.segment, segment | ADDRESS_SIZE_CODE[operand.addressBytes], true);
+  if (long && !fitsDisplacement(displacement)) {
+    view.setBigUint64(record + RECORD.imm0, BigInt.asUintN(64, displacement), true);
+    view.setUint16(record + RECORD.segment, segment, true);
+    return;
+  }
+  // A displacement relative to RIP counts from the next instruction; the base is the page's address.
+  view.setInt32(
+    record + RECORD.displacement,
+    Number(BigInt.asIntN(32, displacement)) + (ripRelative ? nextIp : 0),
+    true,
+  );
+}

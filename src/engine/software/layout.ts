@@ -1,0 +1,50 @@
+// Where the software engine keeps its own data: the low part of the shared memory, before guest RAM.
+//
+//   0x0000_0000  unused: no valid pointer is 0
+//   0x0001_0000  one block a processor: state, data TLBs, code TLBs
+//   0x0100_0000  decoded records and code page tables, a share for each processor
+//   0x1000_0000  guest RAM (GUEST_RAM_OFFSET)
+//
+// Pages that are never touched cost the host nothing.
+
+import { CODE_TLB, TLB } from '../../emit/record.ts';
+import { STATE_SIZE_BYTES } from '../../ir/guest-state.ts';
+
+export const GUEST_RAM_OFFSET = 0x1000_0000;
+export const MAXIMUM_RAM_BYTES = 3 * 1024 ** 3;
+const VCPU_BLOCKS_OFFSET = 0x1_0000;
+const RECORDS_OFFSET = 0x100_0000;
+
+export const TLB_CLASSES = 3;
+/** Code TLBs: three code sizes for supervisor and user. */
+export const CODE_TLB_CLASSES = 6;
+
+export interface VcpuLayout {
+  readonly stateOffset: number;
+  readonly tlbOffset: number;
+  readonly codeTlbOffset: number;
+  readonly recordsOffset: number;
+  readonly recordsEnd: number;
+}
+
+const BLOCK_BYTES = STATE_SIZE_BYTES + TLB_CLASSES * TLB.sizeBytes + CODE_TLB_CLASSES * CODE_TLB.sizeBytes;
+
+/** Layout of processor `index` of `count`. */
+export function layoutVcpu(index: number, count: number): VcpuLayout {
+  const stateOffset = VCPU_BLOCKS_OFFSET + index * BLOCK_BYTES;
+  if (stateOffset + BLOCK_BYTES > RECORDS_OFFSET) throw new RangeError('too many processors');
+  const share = Math.floor((GUEST_RAM_OFFSET - RECORDS_OFFSET) / count / 0x1_0000) * 0x1_0000;
+  return {
+    stateOffset,
+    tlbOffset: stateOffset + STATE_SIZE_BYTES,
+    codeTlbOffset: stateOffset + STATE_SIZE_BYTES + TLB_CLASSES * TLB.sizeBytes,
+    recordsOffset: RECORDS_OFFSET + index * share,
+    recordsEnd: RECORDS_OFFSET + (index + 1) * share,
+  };
+}
+
+/** A shared memory with the engine's area and `ramBytes` of guest RAM behind it. */
+export function createGuestMemory(ramBytes: number): WebAssembly.Memory {
+  const pages = Math.ceil((GUEST_RAM_OFFSET + ramBytes) / 65536);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+}

@@ -1,0 +1,574 @@
+// Address translation: page walks (Intel SDM volume 3A, chapter 4), the software TLBs that generated code reads, and
+// every access that generated code cannot do by itself: MMIO, page-crossing operands, pages that hold code.
+//
+// Addresses come from generated code as two 32-bit halves; physical addresses are doubles below 2^52.
+
+import { CODE_TLB, TLB, TLB_CLASS } from '../../emit/record.ts';
+import { SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
+import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
+import type { VcpuHost } from '../vcpu.ts';
+import type { CpuState } from './cpu-state.ts';
+import { GuestFault } from './guest-fault.ts';
+import { CODE_TLB_CLASSES, GUEST_RAM_OFFSET, TLB_CLASSES, type VcpuLayout } from './layout.ts';
+import type { LinearMemory } from './linear-memory.ts';
+
+const PF = 14;
+const GP = 13;
+
+const PTE = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const;
+/** Bits 51:40 in the high half: beyond the physical address width of 40 bits. */
+const RESERVED_HIGH = 0x000fff00;
+const NX_HIGH = 0x80000000 | 0;
+
+export const PF_ERROR = { P: 1, W: 2, U: 4, RSVD: 8, I: 16 } as const;
+
+export const ACCESS = { read: 0, write: 1, execute: 2 } as const;
+
+/** Value bytes of loadSpecial and storeSpecial, as core.ts places them. */
+const SPECIAL_OFFSET = SCRATCH_OFFSET + 0x60;
+
+/** What the MMU asks of the cache of decoded code. */
+export interface CodeWatch {
+  /** True when the page (physical address / 4096) holds decoded instructions. */
+  holdsCode(page: number): boolean;
+  /** Bytes of RAM are about to change. */
+  noteWrite(guestPhysical: number, lengthBytes: number): void;
+}
+
+export class Mmu implements LinearMemory {
+  private readonly cpu: CpuState;
+  private readonly host: VcpuHost;
+  private readonly layout: VcpuLayout;
+  private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
+  private readonly ramBytes: number;
+  private code: CodeWatch | undefined;
+
+  // Result of the last successful walk.
+  private physicalPage = 0;
+  private writable = false;
+  private dirty = false;
+
+  private nextKey = 1;
+  private readonly pcidKeys = new Map<number, number>();
+  /** 2 MiB and 1 GiB regions of which the TLB holds pieces: INVLPG of one address drops them all. */
+  private readonly large2m = new Set<number>();
+  private readonly large1g = new Set<number>();
+  /** Data breakpoints: pages that must take the slow path. */
+  watchedPages: readonly number[] = [];
+
+  constructor(cpu: CpuState, host: VcpuHost, memory: WebAssembly.Memory, layout: VcpuLayout, ramBytes: number) {
+    this.cpu = cpu;
+    this.host = host;
+    this.layout = layout;
+    this.words = new Int32Array(memory.buffer);
+    this.bytes = new Uint8Array(memory.buffer);
+    this.view = new DataView(memory.buffer);
+    this.ramBytes = ramBytes;
+  }
+
+  /** Host offset of the value of loadSpecial and storeSpecial. */
+  get specialOffset(): number {
+    return this.cpu.offset + SPECIAL_OFFSET;
+  }
+
+  attachCode(code: CodeWatch): void {
+    this.code = code;
+  }
+
+  // The address-space key.
+
+  /** All translations of every address space are forgotten. */
+  flushAll(): void {
+    this.pcidKeys.clear();
+    this.large2m.clear();
+    this.large1g.clear();
+    const pcide = (this.cpu.getLow('cr4') & CR4.PCIDE) !== 0;
+    this.takeNewKey(pcide ? this.cpu.getLow('cr3') & 0xfff : 0);
+  }
+
+  /** MOV to CR3: `keep` is the NOFLUSH bit with PCIDE set. */
+  switchAddressSpace(pcid: number, keep: boolean): void {
+    const known = keep ? this.pcidKeys.get(pcid) : undefined;
+    if (known !== undefined) {
+      this.cpu.set('tlbKey', BigInt(known));
+      return;
+    }
+    this.takeNewKey(pcid);
+  }
+
+  /** Translations of one PCID are forgotten (INVPCID type 1). */
+  flushPcid(pcid: number, current: boolean): void {
+    if (current) this.takeNewKey(pcid);
+    else this.pcidKeys.delete(pcid);
+  }
+
+  private takeNewKey(pcid: number): void {
+    if (this.nextKey > 0xfff) {
+      this.clearTlbs();
+      this.pcidKeys.clear();
+      this.nextKey = 1;
+    }
+    const key = this.nextKey++;
+    this.pcidKeys.set(pcid, key);
+    this.cpu.set('tlbKey', BigInt(key));
+  }
+
+  private clearTlbs(): void {
+    const { tlbOffset } = this.layout;
+    this.bytes.fill(0, tlbOffset, tlbOffset + TLB_CLASSES * TLB.sizeBytes + CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
+    this.large2m.clear();
+    this.large1g.clear();
+  }
+
+  /** Forgets the translations of one page, global ones of every address space included. */
+  invalidatePage(low: number, high: number): void {
+    const region2m = (high >>> 0) * 2048 + (low >>> 21);
+    if (this.large2m.has(region2m) || this.large1g.has(Math.floor(region2m / 512))) {
+      this.flushAll();
+      return;
+    }
+    const { words } = this;
+    const page = low & ~0xfff;
+    const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
+    for (let k = 0; k < TLB_CLASSES; k++) {
+      const at = (this.layout.tlbOffset + k * TLB.sizeBytes + slot) >> 2;
+      for (const tag of [at, at + 2]) {
+        if ((words[tag]! & ~0xfff) === page && words[tag + 1] === high) {
+          words[tag] = 0;
+          words[tag + 1] = 0;
+        }
+      }
+    }
+    const codeSlot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
+    for (let k = 0; k < CODE_TLB_CLASSES; k++) {
+      const at = (this.layout.codeTlbOffset + k * CODE_TLB.sizeBytes + codeSlot) >> 2;
+      if ((words[at]! & ~0xfff) === page && words[at + 1] === high) {
+        words[at] = 0;
+        words[at + 1] = 0;
+      }
+    }
+  }
+
+  /** A page of RAM now holds code: no TLB entry may let stores pass unseen. */
+  forbidDirectWrites(page: number): void {
+    const { words } = this;
+    const host = (GUEST_RAM_OFFSET + page * 4096) | 0;
+    const first = this.layout.tlbOffset >> 2;
+    const end = first + ((TLB_CLASSES * TLB.sizeBytes) >> 2);
+    const stride = 1 << (TLB.strideLog2 - 2);
+    for (let at = first; at < end; at += stride) {
+      const tag = words[at + (TLB.writeTag >> 2)]!;
+      if ((tag & 0xfff) === 0) continue;
+      if (((words[at + (TLB.addend >> 2)]! + (tag & ~0xfff)) | 0) === host) {
+        words[at + (TLB.writeTag >> 2)] = 0;
+        words[at + (TLB.writeTag >> 2) + 1] = 0;
+      }
+    }
+  }
+
+  /** Empties every code TLB: their page pointers are about to become stale. */
+  clearCodeTlbs(): void {
+    const { codeTlbOffset } = this.layout;
+    this.bytes.fill(0, codeTlbOffset, codeTlbOffset + CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
+  }
+
+  fillCodeTlb(low: number, high: number, table: number): void {
+    const slot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
+    const at = (this.cpu.get32('codeTlb') + slot) >> 2;
+    this.words[at] = (low & ~0xfff) | this.key;
+    this.words[at + 1] = high;
+    this.words[at + 2] = table;
+  }
+
+  private get key(): number {
+    return this.words[(this.cpu.offset + STATE.tlbKey.offset) >> 2]!;
+  }
+
+  // Page walks.
+
+  private pageFault(low: number, high: number, code: number): GuestFault {
+    this.view.setInt32(this.cpu.offset + STATE.cr2.offset, low, true);
+    this.view.setInt32(this.cpu.offset + STATE.cr2.offset + 4, high, true);
+    return new GuestFault(PF, code);
+  }
+
+  /**
+   * Translates one page. `user`: with CPL 3's rights; `implicit`: a supervisor access that EFLAGS.AC does not free from
+   * SMAP. Returns undefined and sets physicalPage, writable, dirty; or the fault.
+   */
+  private walk(low: number, high: number, access: number, user: boolean, implicit: boolean): GuestFault | undefined {
+    const { cpu, view } = this;
+    const cr0 = cpu.getLow('cr0');
+    if ((cr0 & CR0.PG) >>> 0 === 0) {
+      this.physicalPage = low >>> 12;
+      this.writable = true;
+      this.dirty = true;
+      return undefined;
+    }
+    const efer = cpu.getLow('efer');
+    const cr4 = cpu.getLow('cr4');
+    const nxe = (efer & EFER.NXE) !== 0;
+    const write = access === ACCESS.write;
+    const base =
+      (write ? PF_ERROR.W : 0) |
+      (user ? PF_ERROR.U : 0) |
+      (access === ACCESS.execute && (nxe || (cr4 & CR4.SMEP) !== 0) ? PF_ERROR.I : 0);
+    const long = (efer & EFER.LMA) !== 0;
+    const pae = (cr4 & CR4.PAE) !== 0;
+    const cr3Low = cpu.getLow('cr3');
+    const cr3High = view.getUint32(cpu.offset + STATE.cr3.offset + 4, true) & 0xff;
+    let table: number;
+    let level: number;
+    if (long) {
+      table = cr3High * 0x1_0000_0000 + ((cr3Low & ~0xfff) >>> 0);
+      level = 4;
+    } else if (pae) {
+      table = (cr3Low & ~0x1f) >>> 0;
+      level = 3;
+    } else {
+      table = (cr3Low & ~0xfff) >>> 0;
+      level = 2;
+    }
+    const wide = long || pae;
+    let allowWrite = true;
+    let allowUser = true;
+    let noExecute = false;
+    let shift = 0;
+    let entryAt = 0;
+    let entryLow = 0;
+    let entryHigh = 0;
+    for (;;) {
+      let index: number;
+      if (wide) {
+        shift = 12 + (level - 1) * 9;
+        if (level === 4) index = (high >>> 7) & 0x1ff;
+        else if (level === 3) index = long ? ((high & 0x7f) << 2) | (low >>> 30) : low >>> 30;
+        else index = (low >>> shift) & 0x1ff;
+        entryAt = table + index * 8;
+      } else {
+        shift = level === 2 ? 22 : 12;
+        index = (low >>> shift) & 0x3ff;
+        entryAt = table + index * 4;
+      }
+      if (entryAt + 8 > this.ramBytes) return this.pageFault(low, high, base);
+      entryLow = view.getUint32(GUEST_RAM_OFFSET + entryAt, true);
+      entryHigh = wide ? view.getInt32(GUEST_RAM_OFFSET + entryAt + 4, true) : 0;
+      if ((entryLow & PTE.P) === 0) return this.pageFault(low, high, base);
+      const legacyPdpte = !long && pae && level === 3;
+      let reserved = (entryHigh & RESERVED_HIGH) !== 0 || (!nxe && wide && entryHigh < 0);
+      const large = (entryLow & PTE.PS) !== 0 && (level === 2 || (level === 3 && long));
+      if (level === 4 && (entryLow & PTE.PS) !== 0) reserved = true;
+      if (legacyPdpte && ((entryLow & 0x1e6) !== 0 || (entryHigh & 0x7fffff00) !== 0)) reserved = true;
+      const pageSize = large && (wide || (cr4 & CR4.PSE) !== 0);
+      if (pageSize) {
+        if (wide && level === 2 && (entryLow & 0x1fe000) !== 0) reserved = true;
+        if (wide && level === 3 && (entryLow & 0x3fffe000) !== 0) reserved = true;
+        if (!wide && (entryLow & 0x3fe000) !== 0) reserved = true;
+      }
+      if (reserved) return this.pageFault(low, high, base | PF_ERROR.P | PF_ERROR.RSVD);
+      if (!legacyPdpte) {
+        if ((entryLow & PTE.W) === 0) allowWrite = false;
+        if ((entryLow & PTE.U) === 0) allowUser = false;
+        if (wide && (entryHigh & NX_HIGH) !== 0) noExecute = true;
+      }
+      if (level === 1 || pageSize) break;
+      if ((entryLow & PTE.A) === 0 && !legacyPdpte) {
+        view.setUint32(GUEST_RAM_OFFSET + entryAt, entryLow | PTE.A, true);
+      }
+      table = (entryHigh & 0xff) * 0x1_0000_0000 + ((entryLow & ~0xfff) >>> 0);
+      level--;
+    }
+    const writeProtected = !allowWrite && (user || (cr0 & CR0.WP) !== 0);
+    let denied = false;
+    if (user && !allowUser) denied = true;
+    else if (access === ACCESS.execute) {
+      denied = noExecute || (!user && allowUser && (cr4 & CR4.SMEP) !== 0);
+    } else {
+      if (write && writeProtected) denied = true;
+      if (!user && allowUser && (cr4 & CR4.SMAP) !== 0) {
+        if (implicit || (cpu.get32('systemFlags') & 0x40000) === 0) denied = true;
+      }
+    }
+    if (denied) return this.pageFault(low, high, base | PF_ERROR.P);
+    const marks = PTE.A | (write ? PTE.D : 0);
+    if ((entryLow & marks) !== marks) {
+      entryLow |= marks;
+      view.setUint32(GUEST_RAM_OFFSET + entryAt, entryLow, true);
+    }
+    this.writable = !writeProtected;
+    this.dirty = (entryLow & PTE.D) !== 0;
+    const frame = (entryHigh & 0xff) * 0x10_0000 + (entryLow >>> 12);
+    if (level === 1) {
+      this.physicalPage = frame;
+    } else {
+      const pages = 2 ** (shift - 12);
+      const within = ((high & 0x7f) * 0x10_0000 + (low >>> 12)) % pages;
+      this.physicalPage = Math.floor(frame / pages) * pages + within;
+      const region2m = (high >>> 0) * 2048 + (low >>> 21);
+      if (shift === 30) this.large1g.add(Math.floor(region2m / 512));
+      else this.large2m.add(region2m);
+    }
+    return undefined;
+  }
+
+  private get user(): boolean {
+    return this.cpu.get32('cpl') === 3;
+  }
+
+  private notCanonical(high: number): boolean {
+    const top = high >> 15;
+    return top !== 0 && top !== -1;
+  }
+
+  /** Whether an address may be used in the present mode; 32-bit modes have no high half. */
+  private checkCanonical(low: number, high: number): void {
+    if (this.notCanonical(high) && this.cpu.get32('codeSize') === 64)
+      throw new GuestFault(this.stackFault(low) ? 12 : GP, 0);
+  }
+
+  /** Set by the engine: whether the access at hand is one that raises #SS instead of #GP. */
+  stackFault: (low: number) => boolean = () => false;
+
+  // Services of generated code.
+
+  /** See SERVICES.translate. Throws GuestFault. */
+  translate(low: number, high: number, sizeBytes: number, write: boolean): number {
+    this.checkCanonical(low, high);
+    if ((low & 0xfff) + sizeBytes > 4096) return 1;
+    const user = this.user;
+    const fault = this.walk(low, high, write ? ACCESS.write : ACCESS.read, user, false);
+    if (fault !== undefined) throw fault;
+    const page = this.physicalPage;
+    if ((page + 1) * 4096 > this.ramBytes) return 1;
+    for (const watched of this.watchedPages) {
+      if (watched === ((high << 20) | (low >>> 12))) return 1;
+    }
+    const holdsCode = this.code!.holdsCode(page);
+    const host = GUEST_RAM_OFFSET + page * 4096;
+    const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
+    const at = (this.cpu.get32('tlb') + slot) >> 2;
+    const tag = (low & ~0xfff) | this.key;
+    const { words } = this;
+    words[at] = tag;
+    words[at + 1] = high;
+    const direct = this.writable && this.dirty && !holdsCode;
+    words[at + 2] = direct ? tag : 0;
+    words[at + 3] = direct ? high : 0;
+    words[at + 4] = (host - (low & ~0xfff)) | 0;
+    if (write && holdsCode) return 1;
+    return host + (low & 0xfff);
+  }
+
+  /** Physical address of one byte for an access of generated code's own rights. Throws GuestFault. */
+  private physical(low: number, high: number, access: number): number {
+    const fault = this.walk(low, high, access, this.user, false);
+    if (fault !== undefined) throw fault;
+    return this.physicalPage * 4096 + (low & 0xfff);
+  }
+
+  /** Physical address of an instruction byte. Throws GuestFault. */
+  fetch(low: number, high: number): number {
+    if (this.notCanonical(high) && this.cpu.get32('codeSize') === 64) throw new GuestFault(GP, 0);
+    return this.physical(low, high, ACCESS.execute);
+  }
+
+  /** A load that crosses pages or leaves RAM; the value goes to scratch memory. Throws GuestFault. */
+  loadSpecial(low: number, high: number, sizeBytes: number, write: boolean): void {
+    const access = write ? ACCESS.write : ACCESS.read;
+    const inFirst = Math.min(sizeBytes, 4096 - (low & 0xfff));
+    const first = this.physical(low, high, access);
+    const to = this.cpu.offset + SPECIAL_OFFSET;
+    if (inFirst === sizeBytes) {
+      this.loadPhysical(first, sizeBytes, to);
+      return;
+    }
+    const nextLow = (low + inFirst) | 0;
+    const nextHigh = nextLow === 0 && low !== 0 ? (high + 1) | 0 : high;
+    this.checkCanonical(nextLow, nextHigh);
+    const second = this.physical(nextLow, nextHigh, access);
+    this.loadPhysical(first, inFirst, to);
+    this.loadPhysical(second, sizeBytes - inFirst, to + inFirst);
+  }
+
+  storeSpecial(low: number, high: number, sizeBytes: number): void {
+    const inFirst = Math.min(sizeBytes, 4096 - (low & 0xfff));
+    const first = this.physical(low, high, ACCESS.write);
+    const from = this.cpu.offset + SPECIAL_OFFSET;
+    if (inFirst === sizeBytes) {
+      this.storePhysical(first, sizeBytes, from);
+      return;
+    }
+    const nextLow = (low + inFirst) | 0;
+    const nextHigh = nextLow === 0 && low !== 0 ? (high + 1) | 0 : high;
+    this.checkCanonical(nextLow, nextHigh);
+    const second = this.physical(nextLow, nextHigh, ACCESS.write);
+    this.storePhysical(first, inFirst, from);
+    this.storePhysical(second, sizeBytes - inFirst, from + inFirst);
+  }
+
+  // Physical accesses between guest memory or MMIO and host bytes.
+
+  private loadPhysical(guestPhysical: number, sizeBytes: number, to: number): void {
+    if (guestPhysical + sizeBytes <= this.ramBytes) {
+      const from = GUEST_RAM_OFFSET + guestPhysical;
+      for (let k = 0; k < sizeBytes; k++) this.bytes[to + k] = this.bytes[from + k]!;
+      return;
+    }
+    for (let k = 0; k < sizeBytes; ) {
+      const size = pieceSize(guestPhysical + k, sizeBytes - k);
+      const value = this.host.readMmio(guestPhysical + k, size);
+      for (let byte = 0; byte < size; byte++) this.bytes[to + k + byte] = (value >>> (8 * byte)) & 0xff;
+      k += size;
+    }
+  }
+
+  private storePhysical(guestPhysical: number, sizeBytes: number, from: number): void {
+    if (guestPhysical + sizeBytes <= this.ramBytes) {
+      this.code!.noteWrite(guestPhysical, sizeBytes);
+      const to = GUEST_RAM_OFFSET + guestPhysical;
+      for (let k = 0; k < sizeBytes; k++) this.bytes[to + k] = this.bytes[from + k]!;
+      return;
+    }
+    for (let k = 0; k < sizeBytes; ) {
+      const size = pieceSize(guestPhysical + k, sizeBytes - k);
+      let value = 0;
+      for (let byte = 0; byte < size; byte++) value |= this.bytes[from + k + byte]! << (8 * byte);
+      this.host.writeMmio(guestPhysical + k, size, value >>> 0);
+      k += size;
+    }
+  }
+
+  // LinearMemory: accesses of the engine's own functions.
+
+  private readonly staging = new DataView(new ArrayBuffer(16));
+
+  private physicalAs(linear: bigint, access: number, user: boolean): number {
+    const low = Number(linear & 0xffffffffn) | 0;
+    const high = Number((linear >> 32n) & 0xffffffffn) | 0;
+    if (this.notCanonical(high)) throw new GuestFault(GP, 0);
+    const fault = this.walk(low, high, access, user, !user);
+    if (fault !== undefined) throw fault;
+    return this.physicalPage * 4096 + (low & 0xfff);
+  }
+
+  read(linear: bigint, sizeBytes: number, user: boolean): bigint {
+    const inFirst = Math.min(sizeBytes, 4096 - Number(linear & 0xfffn));
+    const first = this.physicalAs(linear, ACCESS.read, user);
+    if (inFirst === sizeBytes && first + sizeBytes <= this.ramBytes) {
+      const at = GUEST_RAM_OFFSET + first;
+      if (sizeBytes === 8) return this.view.getBigUint64(at, true);
+      if (sizeBytes === 4) return BigInt(this.view.getUint32(at, true));
+      if (sizeBytes === 2) return BigInt(this.view.getUint16(at, true));
+      return BigInt(this.view.getUint8(at));
+    }
+    const to = this.cpu.offset + SPECIAL_OFFSET;
+    this.loadPhysical(first, inFirst, to);
+    if (inFirst < sizeBytes) {
+      const second = this.physicalAs(BigInt.asUintN(64, linear + BigInt(inFirst)), ACCESS.read, user);
+      this.loadPhysical(second, sizeBytes - inFirst, to + inFirst);
+    }
+    this.staging.setBigUint64(0, 0n, true);
+    for (let k = 0; k < sizeBytes; k++) this.staging.setUint8(k, this.bytes[to + k]!);
+    return this.staging.getBigUint64(0, true);
+  }
+
+  write(linear: bigint, sizeBytes: number, value: bigint, user: boolean): void {
+    const inFirst = Math.min(sizeBytes, 4096 - Number(linear & 0xfffn));
+    const first = this.physicalAs(linear, ACCESS.write, user);
+    const from = this.cpu.offset + SPECIAL_OFFSET;
+    this.view.setBigUint64(from, BigInt.asUintN(64, value), true);
+    if (inFirst === sizeBytes) {
+      this.storePhysical(first, sizeBytes, from);
+      return;
+    }
+    const second = this.physicalAs(BigInt.asUintN(64, linear + BigInt(inFirst)), ACCESS.write, user);
+    this.storePhysical(first, inFirst, from);
+    this.storePhysical(second, sizeBytes - inFirst, from + inFirst);
+  }
+
+  probeWrite(linear: bigint, sizeBytes: number, user: boolean): void {
+    this.physicalAs(linear, ACCESS.write, user);
+    if (Number(linear & 0xfffn) + sizeBytes > 4096) {
+      this.physicalAs(BigInt.asUintN(64, linear + BigInt(sizeBytes - 1)), ACCESS.write, user);
+    }
+  }
+
+  /** Reads a block with the present privilege. Throws GuestFault. */
+  readBlock(linear: bigint, target: Uint8Array): void {
+    this.forPages(linear, target.length, ACCESS.read, (guestPhysical, from, length) => {
+      const to = this.cpu.offset + SPECIAL_OFFSET;
+      for (let k = 0; k < length; k++) {
+        this.loadPhysical(guestPhysical + k, 1, to);
+        target[from + k] = this.bytes[to]!;
+      }
+    });
+  }
+
+  /** Writes a block with the present privilege, all of it or nothing. Throws GuestFault. */
+  writeBlock(linear: bigint, source: Uint8Array): void {
+    this.forPages(linear, source.length, ACCESS.write, () => {});
+    this.forPages(linear, source.length, ACCESS.write, (guestPhysical, from, length) => {
+      const at = this.cpu.offset + SPECIAL_OFFSET;
+      for (let k = 0; k < length; k++) {
+        this.bytes[at] = source[from + k]!;
+        this.storePhysical(guestPhysical + k, 1, at);
+      }
+    });
+  }
+
+  private forPages(
+    linear: bigint,
+    lengthBytes: number,
+    access: number,
+    visit: (guestPhysical: number, from: number, length: number) => void,
+  ): void {
+    for (let done = 0; done < lengthBytes; ) {
+      const at = BigInt.asUintN(64, linear + BigInt(done));
+      const length = Math.min(lengthBytes - done, 4096 - Number(at & 0xfffn));
+      const low = Number(at & 0xffffffffn) | 0;
+      const high = Number(at >> 32n) | 0;
+      this.checkCanonical(low, high);
+      visit(this.physical(low, high, access), done, length);
+      done += length;
+    }
+  }
+
+  /** Throws GuestFault unless the bytes can be written by the present privilege. */
+  checkWritable(low: number, high: number, sizeBytes: number): void {
+    this.checkCanonical(low, high);
+    this.physical(low, high, ACCESS.write);
+    if ((low & 0xfff) + sizeBytes > 4096) {
+      const nextLow = (low + sizeBytes - 1) | 0;
+      this.physical(nextLow, nextLow >= 0 && low < 0 ? (high + 1) | 0 : high, ACCESS.write);
+    }
+  }
+
+  /** Host offset of RAM bytes for a bulk access that stays in one page, or 0 outside RAM. Throws GuestFault. */
+  bulk(low: number, high: number, lengthBytes: number, write: boolean): number {
+    this.checkCanonical(low, high);
+    const guestPhysical = this.physical(low, high, write ? ACCESS.write : ACCESS.read);
+    if (guestPhysical + lengthBytes > this.ramBytes) return 0;
+    if (write) this.code!.noteWrite(guestPhysical, lengthBytes);
+    return GUEST_RAM_OFFSET + guestPhysical;
+  }
+
+  /** The pointer of the data TLB that fits the privilege. */
+  tlbFor(cpl: number, ac: boolean): number {
+    const kind = cpl === 3 ? TLB_CLASS.user : ac ? TLB_CLASS.supervisorWithAc : TLB_CLASS.supervisor;
+    return this.layout.tlbOffset + kind * TLB.sizeBytes;
+  }
+
+  codeTlbFor(cpl: number, codeSize: number): number {
+    const kind = (codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2) * 2 + (cpl === 3 ? 1 : 0);
+    return this.layout.codeTlbOffset + kind * CODE_TLB.sizeBytes;
+  }
+}
+
+/** The largest aligned access of at most 4 bytes. */
+function pieceSize(guestPhysical: number, left: number): number {
+  if (left >= 4 && guestPhysical % 4 === 0) return 4;
+  if (left >= 2 && guestPhysical % 2 === 0) return 2;
+  return 1;
+}

@@ -1,0 +1,212 @@
+// The FPU, MMX and SSE state as memory images (Intel SDM volume 1, 10.5 and chapter 13), and the whole processor's
+// state in the canonical form that every engine exchanges.
+
+import { XMM_OFFSET } from '../../ir/guest-state.ts';
+import { XCR0 } from '../../isa/control-registers.ts';
+import { MSR } from '../../isa/msrs.ts';
+import type { VcpuHost } from '../vcpu.ts';
+import { SEGMENT_NAMES, VCPU_STATE_VERSION, type VcpuState } from '../vcpu-state.ts';
+import type { CpuState } from './cpu-state.ts';
+import { GuestFault } from './guest-fault.ts';
+import type { Mmu } from './mmu.ts';
+import { MSR_FIELDS } from './system-registers.ts';
+import type { X87 } from './x87.ts';
+
+const GP = 13;
+export const MXCSR_MASK = 0xffff;
+const LEGACY_BYTES = 512;
+const XSAVE_BYTES = 576;
+const RAX = 0;
+const RCX = 1;
+const RDX = 2;
+
+export interface ExtendedState {
+  readonly cpu: CpuState;
+  readonly x87: X87;
+  readonly mmu: Mmu;
+}
+
+function saveXmm(c: ExtendedState, target: Uint8Array, count: number): void {
+  const { view, offset } = c.cpu;
+  for (let k = 0; k < count * 16; k++) target[160 + k] = view.getUint8(offset + XMM_OFFSET + k);
+}
+
+function loadXmm(c: ExtendedState, source: Uint8Array, count: number): void {
+  const { view, offset } = c.cpu;
+  for (let k = 0; k < count * 16; k++) view.setUint8(offset + XMM_OFFSET + k, source[160 + k]!);
+}
+
+const xmmCount = (c: ExtendedState): number => (c.cpu.get32('codeSize') === 64 ? 16 : 8);
+
+function saveMxcsr(c: ExtendedState, target: DataView): void {
+  target.setUint32(24, c.cpu.get32('mxcsr'), true);
+  target.setUint32(28, MXCSR_MASK, true);
+}
+
+/** The 512-byte legacy region; reserved bytes keep what is in memory. */
+export function fxsave(c: ExtendedState, linear: bigint, wide: boolean): void {
+  const image = new Uint8Array(LEGACY_BYTES);
+  c.mmu.readBlock(linear, image);
+  const view = new DataView(image.buffer);
+  c.x87.saveLegacyRegion(view, 0, wide);
+  saveMxcsr(c, view);
+  saveXmm(c, image, xmmCount(c));
+  c.mmu.writeBlock(linear, image);
+}
+
+export function fxrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
+  const image = new Uint8Array(LEGACY_BYTES);
+  c.mmu.readBlock(linear, image);
+  const view = new DataView(image.buffer);
+  const mxcsr = view.getUint32(24, true);
+  if ((mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
+  c.x87.loadLegacyRegion(view, 0, wide);
+  c.cpu.set32('mxcsr', mxcsr);
+  loadXmm(c, image, xmmCount(c));
+}
+
+const requested = (c: ExtendedState): number => c.cpu.gpr32(RAX) & c.cpu.getLow('xcr0');
+
+/** Initial configuration: the XSTATE_BV bit of a component that is in it may be written as 0 (13.6). */
+function inUse(c: ExtendedState): number {
+  const { view, offset } = c.cpu;
+  for (let k = 0; k < 256; k++) if (view.getUint8(offset + XMM_OFFSET + k) !== 0) return XCR0.X87 | XCR0.SSE;
+  return XCR0.X87;
+}
+
+/** `optimised`: components in their initial configuration are not written (XSAVEOPT). */
+export function xsave(c: ExtendedState, linear: bigint, wide: boolean, optimised: boolean): void {
+  const components = requested(c);
+  const used = inUse(c);
+  const image = new Uint8Array(XSAVE_BYTES);
+  c.mmu.readBlock(linear, image);
+  const view = new DataView(image.buffer);
+  if ((components & XCR0.X87) !== 0) c.x87.saveLegacyRegion(view, 0, wide);
+  if ((components & XCR0.SSE) !== 0) {
+    saveMxcsr(c, view);
+    if (!optimised || (used & XCR0.SSE) !== 0) saveXmm(c, image, xmmCount(c));
+  }
+  const old = view.getUint32(512, true);
+  view.setUint32(512, (old & ~components) | (components & used), true);
+  c.mmu.writeBlock(linear, image);
+}
+
+export function xrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
+  const components = requested(c);
+  const image = new Uint8Array(XSAVE_BYTES);
+  c.mmu.readBlock(linear, image);
+  const view = new DataView(image.buffer);
+  const present = view.getUint32(512, true);
+  const reserved = view.getUint32(516, true) !== 0 || (present & ~c.cpu.getLow('xcr0')) !== 0;
+  let compact = false;
+  for (let k = 520; k < XSAVE_BYTES; k++) compact ||= image[k] !== 0;
+  if (reserved || compact) throw new GuestFault(GP, 0);
+  const mxcsr = view.getUint32(24, true);
+  if ((components & XCR0.SSE) !== 0 && (mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
+  if ((components & XCR0.X87) !== 0) {
+    if ((present & XCR0.X87) !== 0) c.x87.loadLegacyRegion(view, 0, wide);
+    else c.x87.reset();
+  }
+  if ((components & XCR0.SSE) !== 0) {
+    c.cpu.set32('mxcsr', mxcsr);
+    if ((present & XCR0.SSE) === 0) image.fill(0, 160, 416);
+    loadXmm(c, image, xmmCount(c));
+  }
+}
+
+export function xgetbv(c: ExtendedState): void {
+  if (c.cpu.gpr32(RCX) !== 0) throw new GuestFault(GP, 0);
+  const value = c.cpu.get('xcr0');
+  c.cpu.setGpr(RAX, value & 0xffffffffn);
+  c.cpu.setGpr(RDX, value >> 32n);
+}
+
+export function xsetbv(c: ExtendedState): void {
+  const low = c.cpu.gpr32(RAX);
+  const legal = c.cpu.get32('cpl') === 0 && c.cpu.gpr32(RCX) === 0 && c.cpu.gpr32(RDX) === 0;
+  if (!legal || (low & XCR0.X87) === 0 || (low & ~(XCR0.X87 | XCR0.SSE)) !== 0) throw new GuestFault(GP, 0);
+  c.cpu.set('xcr0', BigInt(low));
+}
+
+// The canonical state.
+
+export interface WholeState extends ExtendedState {
+  readonly host: VcpuHost;
+  readonly msrs: Map<number, bigint>;
+}
+
+export function exportState(c: WholeState, events: VcpuState['events']): VcpuState {
+  const { cpu } = c;
+  const segments = {} as VcpuState['segments'];
+  SEGMENT_NAMES.forEach((name, index) => {
+    segments[name] = cpu.segment(index);
+  });
+  const msrs = new Map(c.msrs);
+  for (const [index, field] of MSR_FIELDS) {
+    if (index !== MSR.IA32_FS_BASE && index !== MSR.IA32_GS_BASE) msrs.set(index, cpu.get(field));
+  }
+  const xsaveImage = new Uint8Array(XSAVE_BYTES);
+  const view = new DataView(xsaveImage.buffer);
+  c.x87.saveLegacyRegion(view, 0, true);
+  saveMxcsr(c, view);
+  saveXmm(c, xsaveImage, 16);
+  view.setUint32(512, XCR0.X87 | XCR0.SSE, true);
+  return {
+    version: VCPU_STATE_VERSION,
+    gpr: Array.from({ length: 16 }, (_, index) => cpu.gpr(index)),
+    rip: cpu.get('rip'),
+    rflags: BigInt(cpu.eflags),
+    segments,
+    gdtr: { base: cpu.get('gdtrBase'), limit: cpu.get32('gdtrLimit') },
+    idtr: { base: cpu.get('idtrBase'), limit: cpu.get32('idtrLimit') },
+    cr0: cpu.get('cr0'),
+    cr2: cpu.get('cr2'),
+    cr3: cpu.get('cr3'),
+    cr4: cpu.get('cr4'),
+    cr8: BigInt(c.host.getCr8()),
+    efer: cpu.get('efer'),
+    xcr0: cpu.get('xcr0'),
+    debug: {
+      dr0: cpu.get('dr0'),
+      dr1: cpu.get('dr1'),
+      dr2: cpu.get('dr2'),
+      dr3: cpu.get('dr3'),
+      dr6: cpu.get('dr6'),
+      dr7: cpu.get('dr7'),
+    },
+    msrs,
+    xsave: xsaveImage,
+    events,
+  };
+}
+
+/** Writes everything but events; what is derived from it is refreshed by the caller. */
+export function importState(c: WholeState, state: VcpuState): void {
+  const { cpu } = c;
+  if (state.version !== VCPU_STATE_VERSION) throw new RangeError(`unknown processor state version ${state.version}`);
+  state.gpr.forEach((value, index) => {
+    cpu.setGpr(index, BigInt.asUintN(64, value));
+  });
+  cpu.set('rip', state.rip);
+  cpu.set32('record', 0);
+  cpu.eflags = Number(state.rflags & 0xffffffffn);
+  SEGMENT_NAMES.forEach((name, index) => {
+    cpu.setSegment(index, state.segments[name]);
+  });
+  cpu.set('gdtrBase', state.gdtr.base);
+  cpu.set32('gdtrLimit', state.gdtr.limit);
+  cpu.set('idtrBase', state.idtr.base);
+  cpu.set32('idtrLimit', state.idtr.limit);
+  for (const name of ['cr0', 'cr2', 'cr3', 'cr4', 'efer', 'xcr0'] as const) cpu.set(name, state[name]);
+  for (const name of ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'] as const) cpu.set(name, state.debug[name]);
+  c.host.setCr8(Number(state.cr8));
+  for (const [index, value] of state.msrs) {
+    const field = MSR_FIELDS.get(index);
+    if (field !== undefined) cpu.set(field, value);
+    else c.msrs.set(index, value);
+  }
+  const view = new DataView(state.xsave.buffer, state.xsave.byteOffset, state.xsave.byteLength);
+  c.x87.loadLegacyRegion(view, 0, true);
+  cpu.set32('mxcsr', view.getUint32(24, true));
+  loadXmm(c, state.xsave, 16);
+}

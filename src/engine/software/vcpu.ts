@@ -1,0 +1,905 @@
+// A virtual processor on the software engine: the run loop around generated code, the services that generated code
+// calls, and the events between instructions (Intel SDM volume 3A, 6.9 for their order).
+//
+//            +--------- run loop ---------+
+//            | poll, interrupts, shutdown |
+//            +------------+---------------+
+//                         | resolve(rip) -> record
+//                 handlers in WebAssembly, each tail-calling the next
+//                         | return: budget used up, `stop` set, or rip set by a runtime function
+
+import { createDecoder } from '../../decode/decoder.ts';
+import type { CodeSize, Instruction } from '../../decode/instruction.ts';
+import type { ServiceName } from '../../emit/imports.ts';
+import { RECORD } from '../../emit/record.ts';
+import {
+  FLAT_SEGMENT_OFFSET,
+  SEGMENT_FIELDS,
+  STATE,
+  STEP_RECORDS_OFFSET,
+  segmentOffset,
+  X87_OFFSET,
+} from '../../ir/guest-state.ts';
+import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../../ir/runtime.ts';
+import { CR0, CR4, DR6, EFER } from '../../isa/control-registers.ts';
+import { type CpuidContext, PORTABLE_FEATURES } from '../../isa/cpuid/portable.ts';
+import { resetMsrs } from '../../isa/cpuid/portable-msrs.ts';
+import { EFLAGS } from '../../isa/flags.ts';
+import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
+import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
+import * as bulk from './bulk-string.ts';
+import { CodeCache } from './code-cache.ts';
+import { CpuState } from './cpu-state.ts';
+import { floatRuntime } from './float-runtime.ts';
+import { formOf, writeOperands } from './forms.ts';
+import { GuestFault } from './guest-fault.ts';
+import { HandlerTable, SPECIAL_HANDLERS } from './handler-table.ts';
+import { GUEST_RAM_OFFSET, layoutVcpu } from './layout.ts';
+import { Mmu } from './mmu.ts';
+import * as image from './processor-state.ts';
+import type { RuntimeFunctions } from './runtime-functions.ts';
+import * as system from './system-registers.ts';
+import * as transfer from './transfers.ts';
+import { X87 } from './x87.ts';
+
+/** Jumps between two polls: some 100 microseconds of work. */
+const BUDGET = 4096;
+
+const DB = 1;
+const UD = 6;
+const NM = 7;
+const GP = 13;
+
+export interface SoftwareVcpuOptions {
+  /** From createGuestMemory(ramBytes). */
+  readonly memory: WebAssembly.Memory;
+  readonly ramBytes: number;
+  readonly host: VcpuHost;
+  readonly index?: number;
+  readonly count?: number;
+  readonly cpuid: Omit<CpuidContext, 'osxsave'>;
+}
+
+type ServiceFunctions = Record<ServiceName, (...args: number[]) => number>;
+
+/** What ends run() besides an exit: thrown through generated code when the engine itself is at fault. */
+class EngineDefect extends Error {
+  override readonly name = 'EngineDefect';
+}
+
+export class SoftwareVcpu implements Vcpu {
+  readonly cpu: CpuState;
+  readonly mmu: Mmu;
+  readonly x87: X87;
+  readonly code: CodeCache;
+  readonly handlers: HandlerTable;
+  private readonly host: VcpuHost;
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+  private readonly ramBytes: number;
+  private readonly base: number;
+  private readonly msrs = resetMsrs();
+  private readonly systemContext: system.SystemContext;
+  private readonly transferContext: transfer.TransferContext;
+  private readonly bulkContext: bulk.BulkContext & { stepping: boolean };
+
+  private fault: GuestFault | undefined;
+  private halted = false;
+  private shadow = false;
+  private nmiBlocked = false;
+  private nmiPending = false;
+  /** DR6 bits of traps that follow the instruction just run. */
+  private debugTraps = 0;
+  private taskTrap = false;
+  /** TF or breakpoints: instructions run one by one. */
+  private slow = false;
+
+  constructor(options: SoftwareVcpuOptions) {
+    const { memory, ramBytes, host } = options;
+    const layout = layoutVcpu(options.index ?? 0, options.count ?? 1);
+    this.host = host;
+    this.ramBytes = ramBytes;
+    this.base = layout.stateOffset;
+    this.view = new DataView(memory.buffer);
+    this.bytes = new Uint8Array(memory.buffer);
+    this.cpu = new CpuState(memory.buffer, layout.stateOffset);
+    this.mmu = new Mmu(this.cpu, host, memory, layout, ramBytes);
+    this.x87 = new X87(this.view, layout.stateOffset + X87_OFFSET);
+    this.x87.reset();
+    const decode = createDecoder(PORTABLE_FEATURES);
+    this.code = new CodeCache({
+      memory,
+      ramBytes,
+      recordsOffset: layout.recordsOffset,
+      recordsEnd: layout.recordsEnd,
+      decode,
+      writeRecord: (record, instruction, ip) => this.writeRecord(record, instruction, ip),
+      writeSpecial: (record, kind, ip, link) => this.writeSpecial(record, SPECIAL_HANDLERS[kind], ip, link),
+      forbidDirectWrites: (page) => this.mmu.forbidDirectWrites(page),
+      clearCodeTlbs: () => this.mmu.clearCodeTlbs(),
+    });
+    this.mmu.attachCode(this.code);
+    this.mmu.stackFault = () => this.usesStack();
+    this.view.setUint32(this.base + FLAT_SEGMENT_OFFSET + SEGMENT_FIELDS.flat, 1, true);
+    const self = this;
+    this.transferContext = {
+      cpu: this.cpu,
+      memory: this.mmu,
+      refreshMode: () => this.refreshMode(),
+      refreshFlags: () => this.refreshFlags(),
+      currentRip: () => this.currentRip(),
+      nextRip: () => this.nextRip(),
+      loadCr3: (value) => system.writeControl(this.systemContext, 3, value),
+      nmiUnblocked: () => {
+        this.nmiBlocked = false;
+      },
+      taskTrap: () => {
+        this.taskTrap = true;
+      },
+    };
+    this.systemContext = {
+      cpu: this.cpu,
+      mmu: this.mmu,
+      host,
+      cpuidContext: options.cpuid,
+      msrs: this.msrs,
+      tscOffset: 0,
+      refreshMode: () => this.refreshMode(),
+      refreshBreakpoints: () => this.refreshBreakpoints(),
+    };
+    this.bulkContext = {
+      cpu: this.cpu,
+      mmu: this.mmu,
+      host,
+      bytes: this.bytes,
+      get stepping() {
+        return self.slow || self.single;
+      },
+      checkSegment: (segment, offset, sizeBytes, write) =>
+        transfer.checkSegment(this.transferContext, (segment - 0x100) >> 5, offset, sizeBytes, write),
+      readPort: (port, sizeBytes) => this.readPort(port, sizeBytes),
+      writePort: (port, sizeBytes, value) => this.writePort(port, sizeBytes, value),
+    };
+    this.handlers = new HandlerTable({ memory, runtime: this.runtimeImports(), services: this.services() });
+    this.mmu.flushAll();
+  }
+
+  private single = false;
+
+  // Records.
+
+  private writeRecord(record: number, instruction: Instruction, ip: number): boolean {
+    const { key, lift } = formOf(instruction);
+    writeOperands(this.view, record, instruction, ip);
+    this.view.setUint16(record + RECORD.handler, this.handlers.indexOf(key, lift), true);
+    const { row } = instruction;
+    return row.ends !== true || row.lift === 'jcc' || row.lift.startsWith('loop') || row.lift === 'jrcxz';
+  }
+
+  private writeSpecial(record: number, handler: number, ip: number, link: number): void {
+    const { view } = this;
+    view.setUint16(record + RECORD.handler, handler, true);
+    view.setUint8(record + RECORD.length, 0);
+    view.setUint16(record + RECORD.ip, ip, true);
+    view.setUint32(record + RECORD.link, link, true);
+  }
+
+  // Where the processor is.
+
+  currentRip(): bigint {
+    const record = this.cpu.get32('record');
+    if (record === 0) return this.cpu.get('rip');
+    return this.ripOf(this.view.getUint16(record + RECORD.ip, true));
+  }
+
+  private nextRip(): bigint {
+    const record = this.cpu.get32('record');
+    return this.ripOf(this.view.getUint16(record + RECORD.ip, true) + this.view.getUint8(record + RECORD.length));
+  }
+
+  private ripOf(offset: number): bigint {
+    const rip = BigInt.asUintN(64, this.cpu.get('codePage') + BigInt(offset));
+    return this.cpu.get32('codeSize') === 64 ? rip : rip & 0xffffffffn;
+  }
+
+  /** Makes the rip field hold the address after generated code has returned. */
+  private settleRip(): void {
+    if (this.cpu.get32('record') === 0) return;
+    this.cpu.set('rip', this.currentRip());
+    this.cpu.set32('record', 0);
+  }
+
+  private get eflagsSystem(): number {
+    return this.cpu.get32('systemFlags');
+  }
+
+  // What follows from the architectural state.
+
+  refreshMode(): void {
+    const { cpu, view, base } = this;
+    const cs = cpu.attributes(1);
+    const long = (cpu.getLow('efer') & EFER.LMA) !== 0 && (cs & SEGMENT_ATTRIBUTE.L) !== 0;
+    const codeSize: CodeSize = long ? 64 : (cs & SEGMENT_ATTRIBUTE.DB) !== 0 ? 32 : 16;
+    const cpl = cpu.get32('cpl');
+    cpu.set32('codeSize', codeSize);
+    cpu.set('codeBase', long ? 0n : cpu.segment(1).base);
+    cpu.set('stackBase', long ? 0n : cpu.segment(2).base);
+    const wideStack = (cpu.attributes(2) & SEGMENT_ATTRIBUTE.DB) !== 0;
+    cpu.set('stackMask', long ? 0xffffffffffffffffn : wideStack ? 0xffffffffn : 0xffffn);
+    cpu.set32('codeTlb', this.mmu.codeTlbFor(cpl, codeSize));
+    for (let index = 0; index < 6; index++) {
+      const at = base + segmentOffset(index);
+      const attributes = view.getUint32(at + SEGMENT_FIELDS.attributes, true);
+      const limit = view.getUint32(at + SEGMENT_FIELDS.limit, true);
+      const writableUp = (attributes & 0x9e) === 0x92 && (attributes & SEGMENT_ATTRIBUTE.UNUSABLE) === 0;
+      view.setUint32(at + SEGMENT_FIELDS.flat, long || (writableUp && limit === 0xffffffff) ? 1 : 0, true);
+    }
+    const cr0 = cpu.getLow('cr0');
+    const emulated = (cr0 & CR0.EM) !== 0;
+    const switched = (cr0 & CR0.TS) !== 0;
+    const noSse = emulated || (cpu.getLow('cr4') & CR4.OSFXSR) === 0;
+    cpu.set32('x87Trap', emulated ? UD + 1 : switched ? NM + 1 : 0);
+    cpu.set32('sseTrap', noSse ? UD + 1 : switched ? NM + 1 : 0);
+    this.refreshFlags();
+  }
+
+  private refreshFlags(): void {
+    const { cpu } = this;
+    const ac = (this.eflagsSystem & EFLAGS.AC) !== 0;
+    cpu.set32('tlb', this.mmu.tlbFor(cpu.get32('cpl'), ac));
+    this.refreshSlow();
+  }
+
+  private refreshSlow(): void {
+    this.slow = (this.eflagsSystem & EFLAGS.TF) !== 0 || (this.cpu.getLow('dr7') & 0xff) !== 0;
+  }
+
+  private refreshBreakpoints(): void {
+    const dr7 = this.cpu.getLow('dr7');
+    const watched: number[] = [];
+    for (let k = 0; k < 4; k++) {
+      const kind = (dr7 >> (16 + 4 * k)) & 3;
+      if (((dr7 >> (2 * k)) & 3) === 0 || kind === 0) continue;
+      watched.push(Number(BigInt.asIntN(32, this.cpu.get((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) >> 12n)));
+    }
+    this.mmu.watchedPages = watched;
+    this.mmu.flushAll();
+    this.refreshSlow();
+  }
+
+  // Services of generated code.
+
+  /** Makes an exception pending; generated code returns when it sees `stop`. */
+  private pend(fault: GuestFault): void {
+    this.fault = fault;
+    this.view.setUint32(this.base + STATE.stop.offset, 1, true);
+  }
+
+  private caught(error: unknown): void {
+    if (!(error instanceof GuestFault)) throw error;
+    this.pend(error);
+  }
+
+  private services(): ServiceFunctions {
+    const { mmu } = this;
+    const setRecord = (record: number): void => this.view.setUint32(this.base + STATE.record.offset, record, true);
+    return {
+      translate: (_cpu, record, low, high, access) => {
+        setRecord(record!);
+        try {
+          return mmu.translate(low!, high!, access! & 0xff, access! > 0xff);
+        } catch (error) {
+          this.caught(error);
+          return 0;
+        }
+      },
+      loadSpecial: (_cpu, record, low, high, access) => {
+        setRecord(record!);
+        try {
+          this.watch(low!, high!, access! & 0xff, access! > 0xff);
+          mmu.loadSpecial(low!, high!, access! & 0xff, access! > 0xff);
+          return 1;
+        } catch (error) {
+          this.caught(error);
+          return 0;
+        }
+      },
+      storeSpecial: (_cpu, record, low, high, access) => {
+        setRecord(record!);
+        try {
+          this.watch(low!, high!, access! & 0xff, true);
+          mmu.storeSpecial(low!, high!, access! & 0xff);
+          this.noticeInterrupt();
+          return 1;
+        } catch (error) {
+          this.caught(error);
+          return 0;
+        }
+      },
+      resolve: () => {
+        try {
+          return this.resolve();
+        } catch (error) {
+          this.caught(error);
+          return 0;
+        }
+      },
+      resolveCross: (_cpu, record) => {
+        try {
+          return this.resolveCross(record!);
+        } catch (error) {
+          this.caught(error);
+          return 0;
+        }
+      },
+    };
+  }
+
+  /** Data breakpoints: the trap comes after the instruction (SDM 3B 17.2.4). */
+  private watch(low: number, high: number, sizeBytes: number, write: boolean): void {
+    const dr7 = this.cpu.getLow('dr7');
+    if ((dr7 & 0xff) === 0) return;
+    const first = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+    const last = first + BigInt(sizeBytes - 1);
+    for (let k = 0; k < 4; k++) {
+      const kind = (dr7 >> (16 + 4 * k)) & 3;
+      if (((dr7 >> (2 * k)) & 3) === 0 || kind === 0 || (kind === 1 && !write)) continue;
+      const length = [1n, 2n, 8n, 4n][(dr7 >> (18 + 4 * k)) & 3]!;
+      const from = this.cpu.get((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) & ~(length - 1n);
+      if (last >= from && first < from + length) this.debugTraps |= 1 << k;
+    }
+  }
+
+  /** A device may have raised an interrupt: it is taken at the next jump instead of the next poll. */
+  private noticeInterrupt(): void {
+    if (this.host.interruptPending()) this.view.setInt32(this.base + STATE.budget.offset, 0, true);
+  }
+
+  /** The record at rip, and codePage set; 0 when the run loop has to act first. Throws GuestFault. */
+  private resolve(): number {
+    const { cpu, view, base } = this;
+    const long = cpu.get32('codeSize') === 64;
+    let low = view.getInt32(base + STATE.rip.offset, true);
+    let high = view.getInt32(base + STATE.rip.offset + 4, true);
+    if (!long) {
+      if (low >>> 0 > view.getUint32(base + segmentOffset(1) + SEGMENT_FIELDS.limit, true)) throw new GuestFault(GP, 0);
+      low = (low + view.getInt32(base + STATE.codeBase.offset, true)) | 0;
+      high = 0;
+    }
+    const guestPhysical = this.mmu.fetch(low, high);
+    if (guestPhysical >= this.ramBytes) {
+      throw new EngineDefect(`instruction fetch outside RAM at guest-physical 0x${guestPhysical.toString(16)}`);
+    }
+    const offset = guestPhysical % 4096;
+    const codePage = this.code.page((guestPhysical - offset) / 4096, cpu.get32('codeSize') as CodeSize);
+    const record = codePage === undefined ? 0 : this.code.record(codePage, offset);
+    if (record === 0) {
+      // The pool is full. It is emptied by the run loop, when no record is in use.
+      view.setUint32(base + STATE.stop.offset, 1, true);
+      return 0;
+    }
+    this.mmu.fillCodeTlb(low, high, codePage!.table);
+    if (long) {
+      view.setInt32(base + STATE.codePage.offset, low & ~0xfff, true);
+      view.setInt32(base + STATE.codePage.offset + 4, high, true);
+    } else {
+      cpu.set('codePage', BigInt.asUintN(64, BigInt((low & ~0xfff) >>> 0) - cpu.get('codeBase')));
+    }
+    return record;
+  }
+
+  private resolveCross(record: number): number {
+    const { cpu, view } = this;
+    cpu.set32('record', record);
+    const offset = view.getUint16(record + RECORD.ip, true);
+    const linear = BigInt.asUintN(64, cpu.get('codePage') + cpu.get('codeBase'));
+    const low = Number(linear & 0xffffffffn) | 0;
+    const high = Number(linear >> 32n) | 0;
+    const first = this.mmu.fetch(low, high);
+    const nextLow = (low + 4096) | 0;
+    const second = this.mmu.fetch(nextLow, nextLow === 0 ? (high + 1) | 0 : high);
+    if (second >= this.ramBytes) throw new EngineDefect('instruction fetch outside RAM');
+    const codeSize = cpu.get32('codeSize') as CodeSize;
+    const found = this.code.cross(record, first / 4096, offset, codeSize, second / 4096);
+    if (found === 0) view.setUint32(this.base + STATE.stop.offset, 1, true);
+    return found;
+  }
+
+  /** Whether the instruction at hand addresses memory through SS: its non-canonical addresses raise #SS. */
+  private usesStack(): boolean {
+    const instruction = this.currentInstruction();
+    if (instruction === undefined) return false;
+    const memory = instruction.operands.find((operand) => operand.kind === 'memory');
+    if (memory?.kind === 'memory') return memory.segment === 2;
+    return [
+      'push',
+      'pop',
+      'call',
+      'call-indirect',
+      'ret',
+      'enter',
+      'leave',
+      'pushf',
+      'popf',
+      'push-sreg',
+      'pop-sreg',
+    ].includes(instruction.row.lift);
+  }
+
+  private currentInstruction(): Instruction | undefined {
+    const buffer = this.instructionBytes();
+    const decoded = createDecoder(PORTABLE_FEATURES)(buffer, 0, buffer.length, this.cpu.get32('codeSize') as CodeSize);
+    return typeof decoded === 'string' ? undefined : decoded;
+  }
+
+  /** Up to 15 bytes at RIP, fewer where they cannot be read. */
+  private instructionBytes(): Uint8Array {
+    const rip = this.currentRip() + this.cpu.get('codeBase');
+    const buffer: number[] = [];
+    try {
+      for (let k = 0n; k < 15n; k++) {
+        const linear = BigInt.asUintN(64, rip + k);
+        const guestPhysical = this.mmu.fetch(Number(linear & 0xffffffffn) | 0, Number(linear >> 32n) | 0);
+        if (guestPhysical >= this.ramBytes) break;
+        buffer.push(this.bytes[GUEST_RAM_OFFSET + guestPhysical]!);
+      }
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+    }
+    return new Uint8Array(buffer);
+  }
+
+  private readPort(port: number, sizeBytes: number): number {
+    transfer.checkIoPermission(this.transferContext, port, sizeBytes);
+    const value = this.host.readPort(port, sizeBytes);
+    this.noticeInterrupt();
+    return value;
+  }
+
+  private writePort(port: number, sizeBytes: number, value: number): void {
+    transfer.checkIoPermission(this.transferContext, port, sizeBytes);
+    this.host.writePort(port, sizeBytes, value >>> 0);
+    this.noticeInterrupt();
+  }
+
+  private checkX87(): void {
+    if ((this.cpu.getLow('cr0') & (CR0.EM | CR0.TS)) !== 0) throw new GuestFault(NM);
+  }
+
+  private runtime(): RuntimeFunctions {
+    const { cpu, mmu, x87 } = this;
+    const t = this.transferContext;
+    const s = this.systemContext;
+    const random = new BigUint64Array(1);
+    return {
+      raise: (vector, errorCode) => {
+        throw new GuestFault(vector, errorCode === -1 ? undefined : errorCode);
+      },
+      softwareInterrupt: (vector, kind) => transfer.softwareInterrupt(t, vector, kind),
+      readPort: (port, sizeBytes) => this.readPort(port & 0xffff, sizeBytes),
+      writePort: (port, sizeBytes, value) => this.writePort(port & 0xffff, sizeBytes, value),
+      cpuid: () => system.runCpuid(s),
+      readTsc: () => system.readTsc(s),
+      readTscp: () => system.readTsc(s),
+      rdmsr: () => system.rdmsr(s),
+      wrmsr: () => {
+        system.wrmsr(s);
+        this.noticeInterrupt();
+      },
+      rdpmc: () => {
+        throw new GuestFault(GP, 0);
+      },
+      writeControl: (register, value) => system.writeControl(s, register, value),
+      readControl: (register) => system.readControl(s, register),
+      writeDebug: (register, value) => system.writeDebug(s, register, value),
+      readDebug: (register) => system.readDebug(s, register),
+      lmsw: (value) => system.lmsw(s, value),
+      clts: () => system.clts(s),
+      loadDescriptorTable: (table, limit, address) => system.loadDescriptorTable(s, table, limit, address),
+      checkUmip: () => system.checkUmip(s),
+      checkPrivileged: () => system.requirePrivilege(s),
+      lldt: (selector) => transfer.lldt(t, selector),
+      ltr: (selector) => transfer.ltr(t, selector),
+      loadSegment: (index, selector) => {
+        transfer.loadSegment(t, index, selector);
+        if (index === 2) this.shadow = true;
+      },
+      inspectSelector: (kind, selector) => transfer.inspectSelector(t, kind, selector),
+      invlpg: (address) =>
+        mmu.invalidatePage(Number(address & 0xffffffffn) | 0, Number((address >> 32n) & 0xffffffffn) | 0),
+      invpcid: (type, address) => {
+        const low = mmu.read(BigInt.asUintN(64, address), 8, false);
+        const high = mmu.read(BigInt.asUintN(64, address + 8n), 8, false);
+        system.invpcid(s, BigInt.asUintN(64, type), low, high);
+      },
+      syscall: () => transfer.syscall(t),
+      sysret: (operandBytes) => transfer.sysret(t, operandBytes),
+      sysenter: () => transfer.sysenter(t),
+      sysexit: (operandBytes) => transfer.sysexit(t, operandBytes),
+      iret: (operandBytes) => transfer.iret(t, operandBytes),
+      farJump: (selector, offset, operandBytes) =>
+        transfer.farJump(t, selector, BigInt.asUintN(64, offset), operandBytes),
+      farCall: (selector, offset, operandBytes) =>
+        transfer.farCall(t, selector, BigInt.asUintN(64, offset), operandBytes),
+      farReturn: (operandBytes, release) => transfer.farReturn(t, operandBytes, release),
+      writeFlags: (value, operandBytes) => transfer.writeFlags(t, BigInt.asUintN(64, value), operandBytes),
+      cli: () => transfer.cli(t),
+      sti: () => {
+        const off = (this.eflagsSystem & EFLAGS.IF) === 0;
+        transfer.sti(t);
+        if (off) this.shadow = true;
+        if (this.host.interruptPending()) cpu.set32('interruptWaiting', 1);
+      },
+      writeAc: (ac) => {
+        cpu.set32('systemFlags', ac !== 0 ? this.eflagsSystem | EFLAGS.AC : this.eflagsSystem & ~EFLAGS.AC);
+        cpu.set32('tlb', mmu.tlbFor(0, ac !== 0));
+      },
+      hlt: () => {
+        system.requirePrivilege(s);
+        this.halted = true;
+      },
+      swapgs: () => {
+        system.requirePrivilege(s);
+        const old = cpu.get('gsBase');
+        cpu.set('gsBase', cpu.get('kernelGsBase'));
+        cpu.set('kernelGsBase', old);
+      },
+      checkFsgsbase: () => {
+        if ((cpu.getLow('cr4') & CR4.FSGSBASE) === 0) throw new GuestFault(UD);
+      },
+      repMovs: (size, address, segment) => bulk.repMovs(this.bulkContext, size, address, segment),
+      repStos: (size, address) => bulk.repStos(this.bulkContext, size, address),
+      ins: (size, address, repeated) => bulk.ins(this.bulkContext, size, address, repeated !== 0),
+      outs: (size, address, repeated, segment) => bulk.outs(this.bulkContext, size, address, repeated !== 0, segment),
+      enter: (size, level, operandBytes) => transfer.enter(t, size, level, operandBytes),
+      pusha: (operandBytes) => transfer.pusha(t, operandBytes),
+      popa: (operandBytes) => transfer.popa(t, operandBytes),
+      divide128: (divisor) => divide128(cpu, BigInt.asUintN(64, divisor)),
+      idivide128: (divisor) => idivide128(cpu, BigInt.asIntN(64, divisor)),
+      rdrand: () => {
+        crypto.getRandomValues(random);
+        return random[0]!;
+      },
+      fxsave: (address, wide) => {
+        this.checkX87();
+        image.fxsave(this, BigInt.asUintN(64, address), wide !== 0);
+      },
+      fxrstor: (address, wide) => {
+        this.checkX87();
+        image.fxrstor(this, BigInt.asUintN(64, address), wide !== 0);
+      },
+      xsave: (address, wide, optimised) => {
+        this.checkXsave();
+        image.xsave(this, BigInt.asUintN(64, address), wide !== 0, optimised !== 0);
+      },
+      xrstor: (address, wide) => {
+        this.checkXsave();
+        image.xrstor(this, BigInt.asUintN(64, address), wide !== 0);
+      },
+      xgetbv: () => {
+        this.checkOsxsave();
+        image.xgetbv(this);
+      },
+      xsetbv: () => {
+        this.checkOsxsave();
+        image.xsetbv(this);
+      },
+      ldmxcsr: (value) => {
+        if ((value & ~image.MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
+        cpu.set32('mxcsr', value);
+      },
+      checkSegment: (index, offset, sizeBytes, write) =>
+        transfer.checkSegment(t, index, BigInt.asUintN(64, offset), sizeBytes, write !== 0),
+      checkPrivilegedOpcode: () => {
+        if (cpu.get32('cpl') !== 0) throw new GuestFault(UD);
+      },
+      checkPushf: () => transfer.checkPushf(t),
+      ...floatRuntime({ cpu, mmu, x87 }),
+    };
+  }
+
+  private checkXsave(): void {
+    this.checkOsxsave();
+    if ((this.cpu.getLow('cr0') & CR0.TS) !== 0) throw new GuestFault(NM);
+  }
+
+  private checkOsxsave(): void {
+    if ((this.cpu.getLow('cr4') & CR4.OSXSAVE) === 0) throw new GuestFault(UD);
+  }
+
+  /** The runtime functions as generated code may call them: an exception becomes pending. */
+  private runtimeImports(): Record<RuntimeName, (...args: never[]) => unknown> {
+    const wrapped = {} as Record<RuntimeName, (...args: never[]) => unknown>;
+    const functions = this.runtime();
+    for (const name of Object.keys(functions) as RuntimeName[]) {
+      const call = functions[name] as (...args: unknown[]) => unknown;
+      const signature: RuntimeSignature = RUNTIME[name];
+      const zero = signature.result === 'i64' ? 0n : 0;
+      wrapped[name] = (...args: unknown[]) => {
+        try {
+          return call(...args);
+        } catch (error) {
+          this.caught(error);
+          return zero;
+        }
+      };
+    }
+    return wrapped;
+  }
+
+  // Events.
+
+  private deliver(vector: number, errorCode: number | undefined, kind: 'hardware' | 'exception'): VcpuExit | undefined {
+    this.halted = false;
+    this.shadow = false;
+    const rip = this.cpu.get('rip');
+    const outcome = transfer.deliverEvent(this.transferContext, { vector, errorCode, kind }, rip);
+    if (outcome === 'shutdown') {
+      return { kind: 'shutdown', reason: `triple fault (last exception ${vector} at rip 0x${rip.toString(16)})` };
+    }
+    return undefined;
+  }
+
+  /** Takes what waits between two instructions. Gives an exit, or nothing. */
+  private takeEvents(): VcpuExit | undefined {
+    if (this.debugTraps !== 0 || this.taskTrap) {
+      const bits = this.debugTraps;
+      this.debugTraps = 0;
+      this.taskTrap = false;
+      this.cpu.set('dr6', this.cpu.get('dr6') | BigInt(bits));
+      const exit = this.deliver(DB, undefined, 'exception');
+      if (exit !== undefined) return exit;
+    }
+    if (this.shadow) return undefined;
+    if (!this.nmiBlocked && (this.nmiPending || this.host.takeNmi())) {
+      this.nmiPending = false;
+      this.nmiBlocked = true;
+      return this.deliver(2, undefined, 'hardware');
+    }
+    this.cpu.set32('interruptWaiting', 0);
+    if (!this.host.interruptPending()) return undefined;
+    if ((this.eflagsSystem & EFLAGS.IF) === 0) {
+      this.cpu.set32('interruptWaiting', 1);
+      return undefined;
+    }
+    const vector = this.host.acknowledgeInterrupt();
+    if (vector < 0) return undefined;
+    return this.deliver(vector, undefined, 'hardware');
+  }
+
+  run(): VcpuExit {
+    try {
+      for (;;) {
+        const exit = this.turn();
+        if (exit !== undefined) return exit;
+      }
+    } catch (error) {
+      if (
+        !(error instanceof EngineDefect) &&
+        !(error instanceof RangeError) &&
+        !(error instanceof WebAssembly.RuntimeError)
+      ) {
+        throw error;
+      }
+      return { kind: 'internal-error', message: `${error.message}\n${this.describe()}` };
+    }
+  }
+
+  private turn(): VcpuExit | undefined {
+    const { view, base } = this;
+    if (this.halted || view.getInt32(base + STATE.budget.offset, true) <= 0) {
+      if (this.host.poll()) return { kind: 'interrupted' };
+      view.setInt32(base + STATE.budget.offset, BUDGET, true);
+    }
+    const event = this.takeEvents();
+    if (event !== undefined) return event;
+    if (this.halted) {
+      if ((this.eflagsSystem & EFLAGS.IF) === 0) return { kind: 'halted-forever' };
+      this.host.waitForInterrupt();
+      return undefined;
+    }
+    if (this.code.full) this.code.flush();
+    if (this.slow || this.shadow) return this.slowTurn();
+    this.enter();
+    return this.settle();
+  }
+
+  /** Runs generated code from rip on until it returns. */
+  private enter(): void {
+    try {
+      const record = this.resolve();
+      if (record !== 0) this.handlers.run(this.base, record);
+    } catch (error) {
+      this.caught(error);
+    }
+    this.settleRip();
+  }
+
+  /** Delivers the exception that generated code left behind. */
+  private settle(): VcpuExit | undefined {
+    const { fault } = this;
+    this.cpu.set32('stop', 0);
+    if (fault === undefined) return undefined;
+    this.fault = undefined;
+    return this.deliver(fault.vector, fault.errorCode, 'exception');
+  }
+
+  /** One instruction with everything that is checked around it. */
+  private slowTurn(): VcpuExit | undefined {
+    const trapping = (this.eflagsSystem & EFLAGS.TF) !== 0;
+    const hadShadow = this.shadow;
+    this.shadow = false;
+    if (!hadShadow && this.instructionBreakpoint()) return this.deliver(DB, undefined, 'exception');
+    this.cpu.set32('systemFlags', this.eflagsSystem & ~EFLAGS.RF);
+    this.enterSingle();
+    if (this.fault === undefined && trapping) this.debugTraps |= DR6.BS;
+    return this.settle();
+  }
+
+  /** DR0 to DR3 of kind 0 at rip, unless RF says that it was taken already. */
+  private instructionBreakpoint(): boolean {
+    const dr7 = this.cpu.getLow('dr7');
+    if ((dr7 & 0xff) === 0 || (this.eflagsSystem & EFLAGS.RF) !== 0) return false;
+    const linear = this.cpu.get('rip') + this.cpu.get('codeBase');
+    let hits = 0;
+    for (let k = 0; k < 4; k++) {
+      if (((dr7 >> (2 * k)) & 3) === 0 || ((dr7 >> (16 + 4 * k)) & 3) !== 0) continue;
+      if (this.cpu.get((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) === linear) hits |= 1 << k;
+    }
+    if (hits === 0) return false;
+    this.cpu.set('dr6', (this.cpu.get('dr6') & ~0xfn) | BigInt(hits));
+    return true;
+  }
+
+  /** Runs exactly one instruction. */
+  private enterSingle(): void {
+    const { view, base } = this;
+    this.single = true;
+    try {
+      let record = this.resolve();
+      for (;;) {
+        const handler = view.getUint16(record + RECORD.handler, true);
+        if (record !== 0 && handler === SPECIAL_HANDLERS.link) record = view.getUint32(record + RECORD.link, true);
+        else if (record !== 0 && handler === SPECIAL_HANDLERS.cross) record = this.resolveCross(record);
+        else break;
+      }
+      if (record !== 0) {
+        const copy = base + STEP_RECORDS_OFFSET;
+        this.bytes.copyWithin(copy, record, record + RECORD.sizeBytes);
+        view.setUint32(copy + RECORD.link, 0, true);
+        const next = view.getUint16(record + RECORD.ip, true) + view.getUint8(record + RECORD.length);
+        this.writeSpecial(copy + RECORD.sizeBytes, SPECIAL_HANDLERS.leave, next, 0);
+        const budget = view.getInt32(base + STATE.budget.offset, true);
+        view.setInt32(base + STATE.budget.offset, 0, true);
+        this.handlers.run(base, copy);
+        view.setInt32(base + STATE.budget.offset, budget - 1, true);
+      }
+    } catch (error) {
+      this.caught(error);
+    }
+    this.single = false;
+    this.settleRip();
+  }
+
+  step(): StepResult {
+    const { cpu } = this;
+    if (this.code.full) this.code.flush();
+    const trapping = (this.eflagsSystem & EFLAGS.TF) !== 0;
+    this.shadow = false;
+    try {
+      this.enterSingle();
+      // A pool that was full has run nothing yet.
+      if (this.code.full) {
+        this.code.flush();
+        cpu.set32('stop', 0);
+        this.enterSingle();
+      }
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return { kind: 'exit', exit: { kind: 'internal-error', message: `${error.message}\n${this.describe()}` } };
+    }
+    cpu.set32('stop', 0);
+    const { fault } = this;
+    this.fault = undefined;
+    if (fault !== undefined) return { kind: 'exception', vector: fault.vector, errorCode: fault.errorCode };
+    const traps = this.debugTraps | (trapping ? DR6.BS : 0);
+    this.debugTraps = 0;
+    if (traps !== 0) {
+      cpu.set('dr6', cpu.get('dr6') | BigInt(traps));
+      return { kind: 'exception', vector: DB, errorCode: undefined };
+    }
+    return { kind: 'retired' };
+  }
+
+  // State.
+
+  getState(): VcpuState {
+    const { fault } = this;
+    return image.exportState(
+      { cpu: this.cpu, x87: this.x87, mmu: this.mmu, host: this.host, msrs: this.msrs },
+      {
+        interruptShadow: this.shadow,
+        nmiBlocked: this.nmiBlocked,
+        nmiPending: this.nmiPending,
+        halted: this.halted,
+        exception: fault === undefined ? undefined : { vector: fault.vector, errorCode: fault.errorCode },
+      },
+    );
+  }
+
+  setState(state: VcpuState): void {
+    const { cpu } = this;
+    const { events } = state;
+    image.importState({ cpu, x87: this.x87, mmu: this.mmu, host: this.host, msrs: this.msrs }, state);
+    const protectedMode = (state.cr0 & 1n) !== 0n;
+    const vm86 = (state.rflags & BigInt(EFLAGS.VM)) !== 0n;
+    const dpl = (state.segments.ss.attributes & SEGMENT_ATTRIBUTE.DPL_MASK) >> SEGMENT_ATTRIBUTE.DPL_SHIFT;
+    cpu.set32('cpl', protectedMode ? (vm86 ? 3 : dpl) : 0);
+    cpu.set32('stop', 0);
+    this.shadow = events.interruptShadow;
+    this.nmiBlocked = events.nmiBlocked;
+    this.nmiPending = events.nmiPending;
+    this.halted = events.halted;
+    this.fault =
+      events.exception === undefined ? undefined : new GuestFault(events.exception.vector, events.exception.errorCode);
+    this.debugTraps = 0;
+    this.mmu.flushAll();
+    this.refreshMode();
+    this.refreshBreakpoints();
+  }
+
+  invalidateCode(guestPhysical: number, lengthBytes: number): void {
+    this.code.noteWrite(guestPhysical, lengthBytes);
+  }
+
+  /** Registers and the bytes at RIP, for messages. */
+  describe(): string {
+    const { cpu } = this;
+    const hex = (value: bigint): string => value.toString(16).padStart(16, '0');
+    const names = [
+      'rax',
+      'rcx',
+      'rdx',
+      'rbx',
+      'rsp',
+      'rbp',
+      'rsi',
+      'rdi',
+      'r8',
+      'r9',
+      'r10',
+      'r11',
+      'r12',
+      'r13',
+      'r14',
+      'r15',
+    ];
+    const registers = names.map((name, index) => `${name.padStart(3)}=${hex(cpu.gpr(index))}`);
+    const lines: string[] = [];
+    for (let k = 0; k < 16; k += 4) lines.push(registers.slice(k, k + 4).join(' '));
+    lines.push(
+      `rip=${hex(this.currentRip())} rflags=${cpu.eflags.toString(16)} cpl=${cpu.get32('cpl')} code=${cpu.get32('codeSize')}`,
+      `cr0=${hex(cpu.get('cr0'))} cr2=${hex(cpu.get('cr2'))} cr3=${hex(cpu.get('cr3'))} cr4=${hex(cpu.get('cr4'))}`,
+    );
+    const bytes = [...this.instructionBytes()].map((byte) => byte.toString(16).padStart(2, '0'));
+    lines.push(`bytes at rip: ${bytes.join(' ') || 'unreadable'}`);
+    return lines.join('\n');
+  }
+}
+
+/** Unsigned RDX:RAX / divisor. */
+function divide128(cpu: CpuState, divisor: bigint): void {
+  const dividend = (cpu.gpr(2) << 64n) | cpu.gpr(0);
+  const quotient = dividend / divisor;
+  if (quotient >> 64n !== 0n) throw new GuestFault(0);
+  cpu.setGpr(0, quotient);
+  cpu.setGpr(2, dividend % divisor);
+}
+
+function idivide128(cpu: CpuState, divisor: bigint): void {
+  const dividend = BigInt.asIntN(128, (cpu.gpr(2) << 64n) | cpu.gpr(0));
+  const quotient = dividend / divisor;
+  if (BigInt.asIntN(64, quotient) !== quotient) throw new GuestFault(0);
+  cpu.setGpr(0, BigInt.asUintN(64, quotient));
+  cpu.setGpr(2, BigInt.asUintN(64, dividend % divisor));
+}
