@@ -14,7 +14,7 @@ const RESPONSE_BYTES = 24 + 512 + 128;
 export const FXSAVE = { FCW: 0, FSW: 2, FTW: 4, MXCSR: 24, ST: 32, XMM: 160 } as const;
 
 export interface OracleRequest {
-  /** At most 15 bytes; rdi points to `memory`; rax, flags, x87, MMX and XMM registers are the instruction's to change. */
+  /** At most 15 bytes; rdi points to `memory`; it may change rax, flags, x87, MMX and XMM registers. */
   instruction: Uint8Array;
   rax: bigint;
   rflags: bigint;

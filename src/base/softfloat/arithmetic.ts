@@ -2,21 +2,13 @@
 // Operands are neither NaN nor unsupported: the callers have dealt with those by the rules of SSE or of the x87.
 
 import type { FloatContext } from './context.ts';
-import {
-  BIG,
-  countLeadingZeros,
-  divideWords,
-  multiplyWords,
-  shiftRightSticky,
-  squareRootWords,
-  TOP_BIT,
-  WORDS,
-} from './significand.ts';
+import { BIG, countLeadingZeros, HALVES, shiftRightSticky, squareRootWords, TOP_BIT, WORDS } from './significand.ts';
 import {
   A,
   B,
   type Format,
   KIND,
+  roundHalves,
   roundResult,
   setInfinity,
   setInvalid,
@@ -65,53 +57,90 @@ export function add(context: FloatContext, target: Format, flip: number): void {
   }
   let sign = A.sign;
   let exponent = A.exponent;
-  let large = WORDS[WORD_A]!;
-  let small = WORDS[WORD_B]!;
+  let high = HALVES[2 * WORD_A + 1]!;
+  let low = HALVES[2 * WORD_A]!;
+  let smallHigh = HALVES[2 * WORD_B + 1]!;
+  let smallLow = HALVES[2 * WORD_B]!;
   let distance = exponent - B.exponent;
-  if (distance < 0 || (distance === 0 && large < small)) {
+  if (distance < 0 || (distance === 0 && (high < smallHigh || (high === smallHigh && low < smallLow)))) {
     sign = signB;
     exponent = B.exponent;
     distance = -distance;
-    const swapped = large;
-    large = small;
-    small = swapped;
+    high = smallHigh;
+    low = smallLow;
+    smallHigh = HALVES[2 * WORD_A + 1]!;
+    smallLow = HALVES[2 * WORD_A]!;
   }
-  shiftRightSticky(small, 0n, distance);
-  small = WORDS[2]!;
-  let low = WORDS[3]!;
+  // The smaller operand in the larger one's place: 64 bits, 32 more, and a sticky lowest bit.
+  let rest = 0;
+  let sticky = 0;
+  if (distance >= 96) {
+    smallHigh = 0;
+    smallLow = 0;
+    rest = 1;
+    distance = 0;
+  } else if (distance >= 64) {
+    sticky = smallLow;
+    rest = smallHigh;
+    smallLow = 0;
+    smallHigh = 0;
+    distance -= 64;
+  } else if (distance >= 32) {
+    rest = smallLow;
+    smallLow = smallHigh;
+    smallHigh = 0;
+    distance -= 32;
+  }
+  if (distance !== 0) {
+    sticky |= rest << (32 - distance);
+    rest = ((smallLow << (32 - distance)) | (rest >>> distance)) >>> 0;
+    smallLow = ((smallHigh << (32 - distance)) | (smallLow >>> distance)) >>> 0;
+    smallHigh >>>= distance;
+  }
+  if (sticky !== 0) rest = (rest | 1) >>> 0;
   if (A.sign === signB) {
-    let sum = BigInt.asUintN(64, large + small);
-    if (sum < large) {
-      low = BigInt.asUintN(64, low >> 1n) | (low & 1n) | BigInt.asUintN(64, sum << 63n);
-      sum = BigInt.asUintN(64, sum >> 1n) | TOP_BIT;
+    const sumLow = low + smallLow;
+    const sumHigh = high + smallHigh + (sumLow > 0xffffffff ? 1 : 0);
+    high = sumHigh >>> 0;
+    low = sumLow >>> 0;
+    if (sumHigh > 0xffffffff) {
+      rest = ((low << 31) | (rest >>> 1) | (rest & 1)) >>> 0;
+      low = ((high << 31) | (low >>> 1)) >>> 0;
+      high = ((high >>> 1) | 0x80000000) >>> 0;
       exponent++;
     }
-    roundResult(context, target, sign, exponent, sum, low);
+    roundHalves(context, target, sign, exponent, high, low, rest);
     return;
   }
-  let difference = BigInt.asUintN(64, large - small);
-  if (low !== 0n) {
-    low = BigInt.asUintN(64, -low);
-    difference = BigInt.asUintN(64, difference - 1n);
-  }
-  if (difference < TOP_BIT) {
-    if (difference === 0n) {
-      if (low === 0n) {
+  const differenceLow = low - smallLow - (rest !== 0 ? 1 : 0);
+  high = (high - smallHigh - (differenceLow < 0 ? 1 : 0)) >>> 0;
+  low = differenceLow >>> 0;
+  rest = -rest >>> 0;
+  if (high < 0x80000000) {
+    if (high === 0) {
+      if ((low | rest) === 0) {
         setZero(context.rounding === 1 ? 1 : 0);
         return;
       }
-      difference = low;
-      low = 0n;
-      exponent -= 64;
+      high = low;
+      low = rest;
+      rest = 0;
+      exponent -= 32;
+      if (high === 0) {
+        high = low;
+        low = 0;
+        exponent -= 32;
+      }
     }
-    const shift = countLeadingZeros(difference);
+    const shift = Math.clz32(high);
     if (shift !== 0) {
-      difference = BigInt.asUintN(64, difference << BIG[shift]!) | BigInt.asUintN(64, low >> BIG[64 - shift]!);
-      low = BigInt.asUintN(64, low << BIG[shift]!);
+      high = ((high << shift) | (low >>> (32 - shift))) >>> 0;
+      low = ((low << shift) | (rest >>> (32 - shift))) >>> 0;
+      rest = (rest << shift) >>> 0;
       exponent -= shift;
     }
   }
-  roundResult(context, target, sign, exponent, difference, low);
+  roundHalves(context, target, sign, exponent, high, low, rest);
 }
 
 /** RESULT = A × B. */
@@ -132,16 +161,38 @@ export function multiply(context: FloatContext, target: Format): void {
       return;
     }
   }
-  multiplyWords(WORDS[WORD_A]!, WORDS[WORD_B]!);
-  let high = WORDS[2]!;
-  let low = WORDS[3]!;
+  const aHigh = HALVES[2 * WORD_A + 1]!;
+  const aLow = HALVES[2 * WORD_A]!;
+  const bHigh = HALVES[2 * WORD_B + 1]!;
+  const bLow = HALVES[2 * WORD_B]!;
+  const lowest = Math.imul(aLow, bLow) >>> 0;
+  const crossA = Math.imul(aHigh, bLow) >>> 0;
+  const crossB = Math.imul(aLow, bHigh) >>> 0;
+  const top = Math.imul(aHigh, bHigh) >>> 0;
+  const third = highProduct(aLow, bLow, lowest) + crossA + crossB;
+  const second = highProduct(aHigh, bLow, crossA) + highProduct(aLow, bHigh, crossB) + top + carryOf(third);
+  let high = (highProduct(aHigh, bHigh, top) + carryOf(second)) >>> 0;
+  let low = second >>> 0;
+  let rest = ((third >>> 0) | (lowest !== 0 ? 1 : 0)) >>> 0;
   let exponent = A.exponent + B.exponent - target.bias + 1;
-  if (high < TOP_BIT) {
-    high = BigInt.asUintN(64, high << 1n) | BigInt.asUintN(64, low >> 63n);
-    low = BigInt.asUintN(64, low << 1n);
+  if (high < 0x80000000) {
+    high = ((high << 1) | (low >>> 31)) >>> 0;
+    low = ((low << 1) | (rest >>> 31)) >>> 0;
+    // The sticky bit stays where it is.
+    rest = ((rest << 1) | (rest & 1)) >>> 0;
     exponent--;
   }
-  roundResult(context, target, sign, exponent, high, low);
+  roundHalves(context, target, sign, exponent, high, low, rest);
+}
+
+/** Bits 63:32 of a × b, whose bits 31:0 are `low`: the double is close enough that rounding finds the integer. */
+function highProduct(a: number, b: number, low: number): number {
+  return ((a * b - low) * 2 ** -32 + 0.5) >>> 0;
+}
+
+/** What a sum of a few 32-bit values carries into the next 32 bits. */
+function carryOf(sum: number): number {
+  return (sum * 2 ** -32) >>> 0;
 }
 
 /** RESULT = A / B. */
@@ -167,26 +218,73 @@ export function divide(context: FloatContext, target: Format): void {
       return;
     }
   }
-  const dividend = WORDS[WORD_A]!;
-  const divisor = WORDS[WORD_B]!;
-  let exponent = A.exponent - B.exponent + target.bias;
-  if (dividend >= divisor) {
-    // One bit right, so that the quotient fills 64 bits.
-    divideWords(BigInt.asUintN(64, dividend >> 1n), BigInt.asUintN(64, dividend << 63n), divisor);
-  } else {
-    divideWords(dividend, 0n, divisor);
-    exponent--;
+  let restHigh = HALVES[2 * WORD_A + 1]!;
+  let restLow = HALVES[2 * WORD_A]!;
+  const divisorHigh = HALVES[2 * WORD_B + 1]!;
+  const divisorLow = HALVES[2 * WORD_B]!;
+  const divisor = divisorHigh * 2 ** 32 + divisorLow;
+  const atLeastOne = restHigh > divisorHigh || (restHigh === divisorHigh && restLow >= divisorLow);
+  if (atLeastOne) {
+    restHigh -= divisorHigh;
+    restLow -= divisorLow;
+    if (restLow < 0) {
+      restLow += 2 ** 32;
+      restHigh--;
+    }
   }
-  const quotient = WORDS[2]!;
-  const rest = WORDS[3]!;
+  // Two digits of 32 bits. Doubles guess one to within 1; the remainder tells.
+  let high = 0;
+  let low = 0;
+  for (let digit = 0; digit < 2; digit++) {
+    let guess = Math.min(0xffffffff, Math.floor(((restHigh * 2 ** 32 + restLow) * 2 ** 32) / divisor));
+    const lowest = Math.imul(guess, divisorLow) >>> 0;
+    const cross = Math.imul(guess, divisorHigh) >>> 0;
+    const middle = highProduct(guess, divisorLow, lowest) + cross;
+    let nextLow = -lowest;
+    let nextHigh = restLow - (middle % 2 ** 32);
+    let overflow = restHigh - highProduct(guess, divisorHigh, cross) - carryOf(middle);
+    if (nextLow < 0) {
+      nextLow += 2 ** 32;
+      nextHigh--;
+    }
+    if (nextHigh < 0) {
+      nextHigh += 2 ** 32;
+      overflow--;
+    }
+    if (overflow < 0) {
+      guess--;
+      nextLow += divisorLow;
+      nextHigh += divisorHigh + carryOf(nextLow);
+      nextLow >>>= 0;
+      nextHigh >>>= 0;
+    } else if (overflow > 0 || nextHigh > divisorHigh || (nextHigh === divisorHigh && nextLow >= divisorLow)) {
+      guess++;
+      nextLow -= divisorLow;
+      nextHigh -= divisorHigh + (nextLow < 0 ? 1 : 0);
+      nextLow >>>= 0;
+      nextHigh >>>= 0;
+    }
+    high = low;
+    low = guess;
+    restHigh = nextHigh;
+    restLow = nextLow;
+  }
+  const exponent = A.exponent - B.exponent + target.bias;
+  const inexact = (restHigh | restLow) !== 0 ? 1 : 0;
+  if (atLeastOne) {
+    const rest = ((low << 31) | inexact) >>> 0;
+    low = ((high << 31) | (low >>> 1)) >>> 0;
+    high = (0x80000000 | (high >>> 1)) >>> 0;
+    roundHalves(context, target, sign, exponent, high, low, rest);
+    return;
+  }
   // What is left decides only between less than, exactly and more than half a unit in the last of 64 places.
-  let low = 0n;
-  if (rest !== 0n) {
-    const doubled = BigInt.asUintN(64, rest << 1n);
-    if (rest >= TOP_BIT || doubled > divisor) low = 0xc000000000000000n;
-    else low = doubled === divisor ? TOP_BIT : 1n;
-  }
-  roundResult(context, target, sign, exponent, quotient, low);
+  const doubledHigh = restHigh * 2 + (restLow >>> 31);
+  const doubledLow = (restLow << 1) >>> 0;
+  let rest: number = inexact;
+  if (doubledHigh > divisorHigh || (doubledHigh === divisorHigh && doubledLow > divisorLow)) rest = 0xc0000000;
+  else if (doubledHigh === divisorHigh && doubledLow === divisorLow) rest = 0x80000000;
+  roundHalves(context, target, sign, exponent - 1, high, low, rest);
 }
 
 /** RESULT = sqrt(A). */

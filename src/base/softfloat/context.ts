@@ -1,6 +1,8 @@
 // The environment of one floating-point operation: rounding, masks and the exceptions that it raised.
 // Encodings are those of MXCSR and of the x87 control and status words (Intel SDM volume 1, 4.8 and 8.1).
 
+import { WORDS } from './significand.ts';
+
 /** Exception bits in the order of MXCSR and of the x87 status word. */
 export const FLOAT_EXCEPTION = {
   IE: 0x01,
@@ -36,8 +38,18 @@ export class FloatContext {
   flushToZero = false;
   /** C1: the last f80 operation rounded its result away from zero. */
   roundedUp = false;
-  /** The significand of the last f80 result; its sign and exponent are what the operation returned. */
-  significand = 0n;
+
+  /**
+   * The significand of the last f80 result, whatever context it was computed in (all share one register); its sign and
+   * exponent are what the operation returned.
+   */
+  get significand(): bigint {
+    return WORDS[5]!;
+  }
+
+  set significand(value: bigint) {
+    WORDS[5] = value;
+  }
 
   /** Takes RC, the masks, DAZ and FTZ from MXCSR, and clears the flags. */
   setMxcsr(mxcsr: number): void {

@@ -20,6 +20,7 @@ import { BIG, countLeadingZeros, TOP_BIT, WORDS } from './significand.ts';
 import {
   A,
   B,
+  classifyF80,
   F32,
   F64,
   F80,
@@ -53,6 +54,17 @@ export function setA(signExponent: number, significand: bigint): void {
 
 export function setB(signExponent: number, significand: bigint): void {
   unpackF80(B, WORD_B, signExponent, significand);
+}
+
+/** setA and setB from 10 bytes in memory, as registers are kept. */
+export function loadA(view: DataView, offset: number): void {
+  WORDS[WORD_A] = view.getBigUint64(offset, true);
+  classifyF80(A, WORD_A, view.getUint16(offset + 8, true));
+}
+
+export function loadB(view: DataView, offset: number): void {
+  WORDS[WORD_B] = view.getBigUint64(offset, true);
+  classifyF80(B, WORD_B, view.getUint16(offset + 8, true));
 }
 
 function widenF32(operand: Unpacked, word: number, bits: number): void {
@@ -141,32 +153,32 @@ export function acceptOperand(context: FloatContext, target: Format): boolean {
 /** A + B, rounded as PC says. */
 export function addOperands(context: FloatContext): number {
   if (acceptOperands(context)) add(context, F80_BY_PRECISION[context.precision]!, 0);
-  return packF80(context);
+  return packF80();
 }
 
 /** A - B */
 export function subtractOperands(context: FloatContext): number {
   if (acceptOperands(context)) add(context, F80_BY_PRECISION[context.precision]!, 1);
-  return packF80(context);
+  return packF80();
 }
 
 /** A × B */
 export function multiplyOperands(context: FloatContext): number {
   if (acceptOperands(context)) multiply(context, F80_BY_PRECISION[context.precision]!);
-  return packF80(context);
+  return packF80();
 }
 
 /** A / B */
 export function divideOperands(context: FloatContext): number {
   if (acceptOperands(context)) divide(context, F80_BY_PRECISION[context.precision]!);
-  return packF80(context);
+  return packF80();
 }
 
 export const COMPARED = { GREATER: 0, LESS: 1, EQUAL: 2, UNORDERED: 3 } as const;
 
 /**
- * A value of COMPARED for A against B, whatever exceptions are unmasked; `signalling` raises IE on quiet NaNs too (FCOM;
- * FUCOM does not).
+ * A value of COMPARED for A against B, whatever exceptions are unmasked; `signalling` raises IE on quiet NaNs too
+ * (FCOM; FUCOM does not).
  */
 export function compareOperands(context: FloatContext, signalling: boolean): number {
   if (A.kind >= KIND.QUIET_NAN || B.kind >= KIND.QUIET_NAN) {
@@ -213,7 +225,7 @@ export function f80Sqrt(context: FloatContext, signExponent: number, significand
   context.roundedUp = false;
   setA(signExponent, significand);
   if (acceptOperand(context, F80)) squareRoot(context, F80_BY_PRECISION[context.precision]!);
-  return packF80(context);
+  return packF80();
 }
 
 /** A value of COMPARED. */
@@ -241,7 +253,7 @@ function finishWidening(context: FloatContext): number {
       setResult(A.sign, A.exponent, WORDS[WORD_A]!);
     }
   }
-  return packF80(context);
+  return packF80();
 }
 
 /** FLD m32fp: exact; IE on signalling NaNs; DE on denormals, which are loaded even where DE is unmasked. */
@@ -286,10 +298,10 @@ export function f80ToF64(context: FloatContext, signExponent: number, significan
 /** FILD: exact. */
 export function f80FromInteger(context: FloatContext, value: bigint): number {
   fromInteger(context, F80, value < 0n ? 1 : 0, BigInt.asUintN(64, value < 0n ? -value : value));
-  return packF80(context);
+  return packF80();
 }
 
-/** A rounded to an integer of at most `limit`, or of at most `limit` - 1 where positive; -1 (and IE) where it is not. */
+/** |A| rounded to an integer of at most `limit`, or `negativeLimit` where A is negative; -1 and IE where it is more. */
 function integerMagnitude(context: FloatContext, rounding: number, limit: bigint, negativeLimit: bigint): bigint {
   context.roundedUp = false;
   if (A.kind < KIND.INFINITY) {
@@ -305,7 +317,7 @@ function integerMagnitude(context: FloatContext, rounding: number, limit: bigint
   return -1n;
 }
 
-/** FIST (with `truncate` FISTTP) to `bits` = 16, 32 or 64: an unsigned bigint; IE and the most negative where it fails. */
+/** FIST (with `truncate` FISTTP) to 16, 32 or 64 bits, as an unsigned bigint; IE and the most negative where it fails. */
 export function f80ToInteger(
   context: FloatContext,
   signExponent: number,
@@ -330,7 +342,7 @@ export function f80RoundToIntegral(context: FloatContext, signExponent: number, 
     else if (A.kind === KIND.INFINITY) setInfinity(A.sign, F80);
     else if (!stopsOnDenormal(context)) roundToIntegral(context, F80, context.rounding, true);
   }
-  return packF80(context);
+  return packF80();
 }
 
 /** FSCALE: a × 2^trunc(b). */
@@ -339,7 +351,7 @@ export function f80Scale(context: FloatContext, aSE: number, a: bigint, bSE: num
   setA(aSE, a);
   setB(bSE, b);
   if (acceptOperands(context)) scale(context);
-  return packF80(context);
+  return packF80();
 }
 
 function scale(context: FloatContext): void {
@@ -385,7 +397,7 @@ export function f80Extract(
   setA(signExponent, significand);
   B.kind = KIND.ZERO;
   if (!acceptOperand(context, F80)) {
-    const result = packF80(context);
+    const result = packF80();
     exponent.signExponent = result;
     exponent.significand = context.significand;
     return result;
@@ -395,22 +407,22 @@ export function f80Extract(
     exponent.signExponent = 0xffff;
     exponent.significand = TOP_BIT;
     setZero(A.sign);
-    return packF80(context);
+    return packF80();
   }
   if (A.kind === KIND.INFINITY) {
     exponent.signExponent = 0x7fff;
     exponent.significand = TOP_BIT;
     setInfinity(A.sign, F80);
-    return packF80(context);
+    return packF80();
   }
   if (stopsOnDenormal(context)) return signExponent;
   const unbiased = A.exponent - F80.bias;
   const fraction = WORDS[WORD_A]!;
   fromInteger(context, F80, unbiased < 0 ? 1 : 0, BigInt(Math.abs(unbiased)));
-  exponent.signExponent = packF80(context);
+  exponent.signExponent = packF80();
   exponent.significand = context.significand;
   setResult(A.sign, F80.bias, fraction);
-  return packF80(context);
+  return packF80();
 }
 
 /** What FPREM and FPREM1 report besides the remainder: the quotient's low bits, or that the reduction is incomplete. */
@@ -438,7 +450,7 @@ export function f80Remainder(
   setB(bSE, b);
   if (acceptOperands(context)) remainder(context, nearest, report);
   else report.quotient = -1;
-  return packF80(context);
+  return packF80();
 }
 
 function remainder(context: FloatContext, nearest: boolean, report: RemainderReport): void {
@@ -499,7 +511,7 @@ export function f80FromBcd(context: FloatContext, digits: bigint): number {
   const sign = Number((digits >> 79n) & 1n);
   fromInteger(context, F80, sign, magnitude);
   if (magnitude === 0n) setZero(sign);
-  return packF80(context);
+  return packF80();
 }
 
 const BCD_INDEFINITE = 0xffffc000000000000000n;

@@ -4,73 +4,22 @@
 /** BIG[n] is BigInt(n) for shift counts. */
 export const BIG: bigint[] = Array.from({ length: 129 }, (_, n) => BigInt(n));
 
-/** The words by which this module and its users hand over significands; the names below index it. */
+/**
+ * The words by which this folder's modules hand over significands: 0 and 1 operands A and B, 2 (HIGH) and 3 (LOW) what
+ * functions here compute, 5 the result, the others scratch.
+ */
 export const WORDS = new BigUint64Array(8);
 /** The same words as 32-bit halves: 2n is the low half of word n (hosts with WebAssembly are little-endian). */
 export const HALVES = new Uint32Array(WORDS.buffer);
 
-export const WORD = { A: 0, B: 1, HIGH: 2, LOW: 3, SCRATCH: 4 } as const;
-
 export const TOP_BIT = 0x8000000000000000n;
 const ALL_ONES = 0xffffffffffffffffn;
-const LOW_32 = 0xffffffffn;
 
 /** Leading zeros of a value below 2^64; 64 for zero. */
 export function countLeadingZeros(value: bigint): number {
   WORDS[4] = value;
   const high = HALVES[9]!;
   return high !== 0 ? Math.clz32(high) : 32 + Math.clz32(HALVES[8]!);
-}
-
-/** WORDS[HIGH]:WORDS[LOW] = a × b. */
-export function multiplyWords(a: bigint, b: bigint): void {
-  const aHigh = BigInt.asUintN(64, a >> 32n);
-  const aLow = a & LOW_32;
-  const bHigh = BigInt.asUintN(64, b >> 32n);
-  const bLow = b & LOW_32;
-  const low = BigInt.asUintN(64, aLow * bLow);
-  const middle = BigInt.asUintN(64, BigInt.asUintN(64, aHigh * bLow) + BigInt.asUintN(64, low >> 32n));
-  const cross = BigInt.asUintN(64, BigInt.asUintN(64, aLow * bHigh) + (middle & LOW_32));
-  WORDS[2] = BigInt.asUintN(
-    64,
-    BigInt.asUintN(64, aHigh * bHigh) +
-      BigInt.asUintN(64, BigInt.asUintN(64, middle >> 32n) + BigInt.asUintN(64, cross >> 32n)),
-  );
-  WORDS[3] = BigInt.asUintN(64, BigInt.asUintN(64, cross << 32n) | (low & LOW_32));
-}
-
-/** One 32-bit digit of a quotient: floor(high:digit / divisor), high below divisor, divisor with its top bit set. */
-function quotientDigit(high: bigint, digit: bigint, divisor: bigint): bigint {
-  const divisorHigh = BigInt.asUintN(64, divisor >> 32n);
-  const divisorLow = divisor & LOW_32;
-  let quotient = BigInt.asUintN(64, high / divisorHigh);
-  let rest = BigInt.asUintN(64, high - BigInt.asUintN(64, quotient * divisorHigh));
-  while (
-    quotient > LOW_32 ||
-    BigInt.asUintN(64, quotient * divisorLow) > BigInt.asUintN(64, BigInt.asUintN(64, rest << 32n) | digit)
-  ) {
-    quotient = BigInt.asUintN(64, quotient - 1n);
-    rest = BigInt.asUintN(64, rest + divisorHigh);
-    if (rest > LOW_32) break;
-  }
-  return quotient;
-}
-
-/** WORDS[HIGH] = floor((high × 2^64 + low) / divisor), WORDS[LOW] = remainder; high below divisor, divisor's top bit set. */
-export function divideWords(high: bigint, low: bigint, divisor: bigint): void {
-  const lowHigh = BigInt.asUintN(64, low >> 32n);
-  const lowLow = low & LOW_32;
-  const first = quotientDigit(high, lowHigh, divisor);
-  const rest = BigInt.asUintN(
-    64,
-    BigInt.asUintN(64, BigInt.asUintN(64, high << 32n) | lowHigh) - BigInt.asUintN(64, first * divisor),
-  );
-  const second = quotientDigit(rest, lowLow, divisor);
-  WORDS[2] = BigInt.asUintN(64, BigInt.asUintN(64, first << 32n) | second);
-  WORDS[3] = BigInt.asUintN(
-    64,
-    BigInt.asUintN(64, BigInt.asUintN(64, rest << 32n) | lowLow) - BigInt.asUintN(64, second * divisor),
-  );
 }
 
 /** WORDS[HIGH]:WORDS[LOW] = high:low >> count (count ≥ 0); bits shifted out are kept as a sticky lowest bit. */

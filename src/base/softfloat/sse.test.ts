@@ -4,10 +4,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { FXSAVE, type OracleRequest, ProcessorOracle, Random } from '../../../tests/processor-oracle.ts';
+import { randomF32, randomF32Near, randomF64, randomF64Near } from '../../../tests/softfloat-operands.ts';
 import { FloatContext } from './context.ts';
 import * as f32 from './f32.ts';
 import * as f64 from './f64.ts';
-import { randomF32, randomF32Near, randomF64, randomF64Near } from './operands.test-data.ts';
 
 const seed = Number(process.env.BULKHEAD_SOFTFLOAT_SEED ?? 1);
 const cases = Number(process.env.BULKHEAD_SOFTFLOAT_CASES ?? 500);
@@ -229,6 +229,7 @@ function fxsaveImage(mxcsr: number): DataView {
   return view;
 }
 
+const hexNumber = (value: number): string => value.toString(16);
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
 for (const row of rows) {
@@ -328,7 +329,7 @@ test('an unmasked exception known before the result hides what other elements wo
     context.setMxcsr(mxcsr);
     const result = a.map((value, lane) => f32.f32Div(context, value, b[lane]!));
     const expected = a.map((_, lane) => response.fxsave.getUint32(FXSAVE.XMM + 4 * lane, true));
-    const message = `divps mxcsr ${mxcsr.toString(16)} a ${a.map((v) => v.toString(16))} b ${b.map((v) => v.toString(16))}`;
+    const message = `divps mxcsr ${mxcsr.toString(16)} a ${a.map(hexNumber)} b ${b.map(hexNumber)}`;
     assert.equal(context.unmasked, response.trap !== 0, message);
     assert.equal(
       (mxcsr | context.mxcsrFlags).toString(16),

@@ -10,8 +10,8 @@ import {
   ProcessorOracle,
   Random,
 } from '../../../tests/processor-oracle.ts';
+import { type F80Bits, randomF80, randomF80Near } from '../../../tests/softfloat-operands.ts';
 import { FloatContext } from './context.ts';
-import { type F80Bits, randomF80, randomF80Near } from './operands.test-data.ts';
 import * as transcendental from './transcendental.ts';
 
 const seed = Number(process.env.BULKHEAD_SOFTFLOAT_SEED ?? 1);

@@ -187,21 +187,21 @@ export interface AngleReport {
 export function f80Sin(context: FloatContext, signExponent: number, significand: bigint, report: AngleReport): number {
   setA(signExponent, significand);
   if (acceptAngle(context, report, setSameZero)) roundSine(context, 0);
-  return packF80(context);
+  return packF80();
 }
 
 /** FCOS. */
 export function f80Cos(context: FloatContext, signExponent: number, significand: bigint, report: AngleReport): number {
   setA(signExponent, significand);
   if (acceptAngle(context, report, setOne)) roundSine(context, 1);
-  return packF80(context);
+  return packF80();
 }
 
 /** FPTAN's tangent; the 1.0 is the caller's to push. */
 export function f80Tan(context: FloatContext, signExponent: number, significand: bigint, report: AngleReport): number {
   setA(signExponent, significand);
   if (acceptAngle(context, report, setSameZero)) roundTangent(context);
-  return packF80(context);
+  return packF80();
 }
 
 function roundTangent(context: FloatContext): void {
@@ -222,7 +222,7 @@ export function f80Exp2Minus1(context: FloatContext, signExponent: number, signi
   setA(signExponent, significand);
   B.kind = KIND.ZERO;
   if (acceptOperand(context, F80)) exp2Minus1(context);
-  return packF80(context);
+  return packF80();
 }
 
 function exp2Minus1(context: FloatContext): void {
@@ -314,7 +314,7 @@ export function f80YLog2X(context: FloatContext, xSE: number, x: bigint, ySE: nu
   setA(xSE, x);
   setB(ySE, y);
   if (acceptOperands(context)) yLog2X(context);
-  return packF80(context);
+  return packF80();
 }
 
 function yLog2X(context: FloatContext): void {
@@ -354,7 +354,7 @@ export function f80YLog2XPlus1(context: FloatContext, xSE: number, x: bigint, yS
   setA(xSE, x);
   setB(ySE, y);
   if (acceptOperands(context)) yLog2XPlus1(context);
-  return packF80(context);
+  return packF80();
 }
 
 function yLog2XPlus1(context: FloatContext): void {
@@ -430,7 +430,7 @@ export function f80AtanYX(context: FloatContext, xSE: number, x: bigint, ySE: nu
   setA(xSE, x);
   setB(ySE, y);
   if (acceptOperands(context)) atanYX(context);
-  return packF80(context);
+  return packF80();
 }
 
 const roundQuarters = (context: FloatContext, sign: number, quarters: bigint): void =>

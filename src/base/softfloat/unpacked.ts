@@ -126,8 +126,13 @@ export function unpackF64(operand: Unpacked, word: number, bits: bigint, denorma
 }
 
 export function unpackF80(operand: Unpacked, word: number, signExponent: number, significand: bigint): void {
-  const exponent = signExponent & 0x7fff;
   WORDS[word] = significand;
+  classifyF80(operand, word, signExponent);
+}
+
+/** unpackF80 where the significand is in WORDS[word] already. */
+export function classifyF80(operand: Unpacked, word: number, signExponent: number): void {
+  const exponent = signExponent & 0x7fff;
   const high = HALVES[2 * word + 1]!;
   operand.sign = (signExponent >>> 15) & 1;
   operand.exponent = exponent;
@@ -136,6 +141,7 @@ export function unpackF80(operand: Unpacked, word: number, signExponent: number,
       operand.kind = KIND.ZERO;
     } else {
       operand.kind = KIND.DENORMAL;
+      const significand = WORDS[word]!;
       const shift = countLeadingZeros(significand);
       operand.exponent = 1 - shift;
       WORDS[word] = BigInt.asUintN(64, significand << BIG[shift]!);
@@ -166,9 +172,8 @@ export function packF64(): bigint {
   return WORDS[4]!;
 }
 
-/** Leaves the significand in the context and returns sign and exponent. */
-export function packF80(context: FloatContext): number {
-  context.significand = WORDS[WORD_RESULT]!;
+/** Sign and exponent; the significand is context.significand. */
+export function packF80(): number {
   return (RESULT.sign << 15) | RESULT.exponent;
 }
 
@@ -219,29 +224,86 @@ export function roundResult(
   high: bigint,
   low: bigint,
 ): boolean {
-  const maximum = target.maximumExponent;
-  if (exponent <= 0 || exponent >= maximum - 1) return roundExtreme(context, target, sign, exponent, high, low);
-  let kept = high;
-  let fraction = low;
-  if (target.precision !== 64) {
-    fraction = BigInt.asUintN(64, high << target.fractionShift) | (low !== 0n ? 1n : 0n);
-    kept = BigInt.asUintN(64, high - (high & target.below));
+  if (exponent <= 0 || exponent >= target.maximumExponent - 1) {
+    return roundExtreme(context, target, sign, exponent, high, low);
+  }
+  WORDS[4] = high;
+  WORDS[6] = low;
+  return roundHalves(
+    context,
+    target,
+    sign,
+    exponent,
+    HALVES[9]!,
+    HALVES[8]!,
+    (HALVES[13]! | (HALVES[12]! !== 0 ? 1 : 0)) >>> 0,
+  );
+}
+
+/**
+ * roundResult for a significand in three unsigned 32-bit parts: `high` with its top bit set, `low`, and `rest`, whose
+ * lowest bit also stands for everything below it. Most results take this path, which allocates no bigint.
+ */
+export function roundHalves(
+  context: FloatContext,
+  target: Format,
+  sign: number,
+  exponent: number,
+  high: number,
+  low: number,
+  rest: number,
+): boolean {
+  if (exponent <= 0 || exponent >= target.maximumExponent - 1) {
+    HALVES[8] = low;
+    HALVES[9] = high;
+    HALVES[12] = 0;
+    HALVES[13] = rest;
+    return roundExtreme(context, target, sign, exponent, WORDS[4]!, WORDS[6]!);
   }
   RESULT.sign = sign;
   RESULT.exponent = exponent;
   context.roundedUp = false;
-  if (fraction !== 0n) {
+  // The bits below the unit, half a unit being 2^31.
+  let fraction = rest;
+  let odd = low & 1;
+  let keptHigh = high;
+  let keptLow = low;
+  const precision = target.precision;
+  if (precision === 53) {
+    fraction = ((low << 21) | (rest >>> 11) | ((rest & 0x7ff) !== 0 ? 1 : 0)) >>> 0;
+    odd = low & 0x800;
+    keptLow = (low & ~0x7ff) >>> 0;
+  } else if (precision === 24) {
+    fraction = ((high << 24) | (low >>> 8) | (((low & 0xff) | rest) !== 0 ? 1 : 0)) >>> 0;
+    odd = high & 0x100;
+    keptHigh = (high & ~0xff) >>> 0;
+    keptLow = 0;
+  }
+  if (fraction !== 0) {
     context.flags |= 0x20;
-    if (roundsUp(context.rounding, sign, (high & target.unit) !== 0n, fraction)) {
+    const rounding = context.rounding;
+    const up =
+      rounding === 0
+        ? fraction > 0x80000000 || (fraction === 0x80000000 && odd !== 0)
+        : rounding === 1
+          ? sign === 1
+          : rounding === 2 && sign === 0;
+    if (up) {
       context.roundedUp = true;
-      kept = BigInt.asUintN(64, kept + target.unit);
-      if (kept === 0n) {
-        kept = TOP_BIT;
+      if (precision === 24) {
+        keptHigh = (keptHigh + 0x100) >>> 0;
+      } else {
+        keptLow = (keptLow + (precision === 53 ? 0x800 : 1)) >>> 0;
+        if (keptLow === 0) keptHigh = (keptHigh + 1) >>> 0;
+      }
+      if (keptHigh === 0) {
+        keptHigh = 0x80000000;
         RESULT.exponent = exponent + 1;
       }
     }
   }
-  WORDS[WORD_RESULT] = kept;
+  HALVES[2 * WORD_RESULT] = keptLow;
+  HALVES[2 * WORD_RESULT + 1] = keptHigh;
   return true;
 }
 

@@ -10,7 +10,7 @@ import {
   ProcessorOracle,
   Random,
 } from '../../../tests/processor-oracle.ts';
-import { randomF32, randomF64, randomF80, randomF80Near } from '../../base/softfloat/operands.test-data.ts';
+import { randomF32, randomF64, randomF80, randomF80Near } from '../../../tests/softfloat-operands.ts';
 import {
   type EnvironmentFormat,
   environmentSizeBytes,

@@ -1,6 +1,6 @@
 // Random operands for the floating-point tests: values at which implementations go wrong, and pairs that interact.
 
-import type { Random } from '../../../tests/processor-oracle.ts';
+import type { Random } from './processor-oracle.ts';
 
 /** Significand bits with long runs of equal bits, few set bits, or none of that. */
 function fraction(random: Random, bits: number): bigint {
