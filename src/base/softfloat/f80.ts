@@ -317,7 +317,7 @@ function integerMagnitude(context: FloatContext, rounding: number, limit: bigint
   return -1n;
 }
 
-/** FIST (with `truncate` FISTTP) to 16, 32 or 64 bits, as an unsigned bigint; IE and the most negative where it fails. */
+/** FIST (with `truncate` FISTTP) to 16, 32 or 64 bits, as an unsigned bigint; IE and the most negative if it fails. */
 export function f80ToInteger(
   context: FloatContext,
   signExponent: number,

@@ -191,7 +191,7 @@ const SINGLE = {
   fninit: [0xdb, 0xe3],
 } as const;
 for (const [name, [opcode, modrm]] of Object.entries(SINGLE)) {
-  registerRow(name, opcode, modrm, execute(O[name as keyof typeof SINGLE], 1));
+  registerRow(name, opcode, modrm, execute(O[name as keyof typeof SINGLE], 0));
 }
 rows.push({ name: 'fwait', bytes: [0x9b], run: execute(O.fwait, 0) });
 const TRANSCENDENTAL = {
@@ -205,7 +205,7 @@ const TRANSCENDENTAL = {
   fcos: 0xff,
 } as const;
 for (const [name, modrm] of Object.entries(TRANSCENDENTAL)) {
-  registerRow(name, 0xd9, modrm, execute(O[name as keyof typeof TRANSCENDENTAL], 1), true);
+  registerRow(name, 0xd9, modrm, execute(O[name as keyof typeof TRANSCENDENTAL], 0), true);
 }
 
 const LOADS = [

@@ -154,9 +154,10 @@ export class X87 {
   }
 
   /**
-   * Runs any instruction that stores nothing to memory (for FNSTSW AX read `fullStatusWord`). `operation` is a value of X87_OPERATION, `operand` a register number or a value
-   * of X87_OPERAND, `low` and `high` the memory operand's bits 63:0 and 79:64; FCMOVcc is `fcmov` with the condition in
-   * `low`. Returns a value of X87_OUTCOME: DONE or PENDING.
+   * Runs any instruction that stores nothing to memory (for FNSTSW AX read `fullStatusWord`). `operation` is a value of
+   * X87_OPERATION, `operand` a register number or a value of X87_OPERAND (of no account where the mnemonic takes no
+   * operand), `low` and `high` the memory operand's bits 63:0 and 79:64; FCMOVcc is `fcmov` with the condition in `low`.
+   * Returns a value of X87_OUTCOME: DONE or PENDING.
    */
   execute(operation: number, operand: number, low: bigint, high: number): number {
     if (operation === O.fninit) {
@@ -187,7 +188,7 @@ export class X87 {
       case O.fucom:
       case O.fucomp:
       case O.fucompp:
-        this.compareRegisters(operand & 7, false, operation - O.fucom);
+        this.compareRegisters(operation === O.fucompp ? 1 : operand & 7, false, operation - O.fucom);
         break;
       case O.fcomi:
       case O.fcomip:
@@ -472,7 +473,8 @@ export class X87 {
     const destination = toRegister ? operand & 7 : 0;
     const source = toRegister ? 0 : operand;
     if (kind === 2 || kind === 3) {
-      this.compareArithmetic(operand, low, kind === 2 ? 0 : operation === O.fcompp ? 2 : 1);
+      if (operation === O.fcompp) this.compareRegisters(1, true, 2);
+      else this.compareArithmetic(operand, low, kind - 2);
       return;
     }
     const pops = (operation & 8) !== 0;
