@@ -200,7 +200,11 @@ export function protectedMachine(cpl = 0): TestMachine {
   cpu.setSegment(SEGMENT.TR, { selector: SELECTOR.tss, base: BigInt(TSS), limit: 0x67, attributes: 0x8b });
   memory.write(BigInt(TSS + 4), 4, BigInt(STACK_RING0), false);
   memory.write(BigInt(TSS + 8), 2, BigInt(SELECTOR.data), false);
-  machine.enterLevel(cpl, cpl === 0 ? SELECTOR.code32 : SELECTOR.userCode32, cpl === 0 ? SELECTOR.data : SELECTOR.userData);
+  machine.enterLevel(
+    cpl,
+    cpl === 0 ? SELECTOR.code32 : SELECTOR.userCode32,
+    cpl === 0 ? SELECTOR.data : SELECTOR.userData,
+  );
   return machine;
 }
 
@@ -253,7 +257,12 @@ export function vm86Machine(iopl: number): TestMachine {
 }
 
 /** Runs `action`, which must raise this exception and leave the processor's state as it was. */
-export function assertFault(machine: TestMachine, vector: number, errorCode: number | undefined, action: () => void): void {
+export function assertFault(
+  machine: TestMachine,
+  vector: number,
+  errorCode: number | undefined,
+  action: () => void,
+): void {
   const bytes = new Uint8Array(machine.cpu.view.buffer);
   const before = bytes.slice();
   assert.throws(action, (fault) => {
