@@ -22,6 +22,7 @@ import {
 import { dropInnerSegments } from './segment-load.ts';
 import { setStackPointer, stackMask } from './stack.ts';
 import {
+  cplOf,
   generalProtection,
   is64BitCode,
   isCanonical,
@@ -29,6 +30,8 @@ import {
   LOW_32,
   notPresent,
   SEGMENT,
+  setCpl,
+  setRip,
   stackFault,
   type TransferContext,
 } from './transfer-context.ts';
@@ -46,7 +49,7 @@ export function returnToCode(
   rsp: bigint,
 ): boolean {
   const { cpu, memory } = context;
-  const cpl = cpu.get32('cpl');
+  const cpl = cplOf(cpu);
   const rpl = selector & 3;
   const error = selectorError(selector);
   if (isNull(selector)) throw generalProtection(0);
@@ -84,7 +87,7 @@ export function returnToCode(
   const from64 = is64BitCode(cpu);
   const sameCode = from64 && to64 && selector === cpu.selector(SEGMENT.CS);
   const sameStack = !loadsStack || (sameCode && stackSelector === cpu.selector(SEGMENT.SS));
-  cpu.set('rip', rip);
+  setRip(cpu, rip);
   if (!sameCode) storeDescriptor(cpu, SEGMENT.CS, selector, low, high);
   if (!sameStack) {
     if (isNull(stackSelector)) storeNull(cpu, SEGMENT.SS, stackSelector);
@@ -92,7 +95,7 @@ export function returnToCode(
   }
   if (loadsStack) setStackPointer(cpu, rsp, stackMask(to64 ? undefined : (stackHigh >>> 8) & 0xf0ff));
   if (rpl !== cpl) {
-    cpu.set32('cpl', rpl);
+    setCpl(cpu, rpl);
     dropInnerSegments(context, rpl);
   }
   return !(sameCode && sameStack);

@@ -1,5 +1,5 @@
-// Segment and system descriptors: where they lie, what their bits say, and how they get into a segment register's hidden
-// part (SDM volume 3, 3.4.5 and 3.5). A descriptor is handled as its two doublewords, `low` and `high`.
+// Segment and system descriptors: where they lie, what their bits say, and how they get into a segment register's
+// hidden part (SDM volume 3, 3.4.5 and 3.5). A descriptor is handled as its two doublewords, `low` and `high`.
 
 import { SEGMENT_FIELDS, segmentOffset } from '../../ir/guest-state.ts';
 import { SEGMENT_ATTRIBUTE } from '../vcpu-state.ts';
@@ -136,7 +136,7 @@ export function storeVm86(cpu: CpuState, index: number, selector: number): void 
   writeSegment(cpu, index, selector, selector << 4, 0xffff, 0xf3);
 }
 
-/** True when `sizeBytes` from `offset` on lie in the segment (SDM volume 3, 6.3); `attributes` as the hidden part has them. */
+/** True when `sizeBytes` from `offset` lie in the segment (SDM volume 3, 6.3); `attributes` are the hidden part's. */
 export function isWithinLimit(offset: number, sizeBytes: number, limit: number, attributes: number): boolean {
   const last = offset + sizeBytes - 1;
   const expandDown = (attributes & 0x1c) === 0x14;

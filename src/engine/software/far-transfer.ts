@@ -27,12 +27,15 @@ import { Stack } from './stack.ts';
 import { innerStack, readRsp } from './task-state.ts';
 import { readTaskDescriptor, switchTask, type TaskSwitchSource } from './task-switch.ts';
 import {
+  cplOf,
   generalProtection,
   isCanonical,
   isLongMode,
   isProtected,
   notPresent,
   SEGMENT,
+  setCpl,
+  setRip,
   type TransferContext,
   truncate,
 } from './transfer-context.ts';
@@ -78,7 +81,7 @@ function transferReal(
   checkRealTarget(offset, segmentLimit(cpu, SEGMENT.CS));
   if (kind === 'call') pushReturn(context, Stack.current(context), operandBytes).commit();
   storeReal(cpu, SEGMENT.CS, selector);
-  cpu.set('rip', offset);
+  setRip(cpu, offset);
   context.refreshMode();
 }
 
@@ -102,7 +105,7 @@ function transferDirect(
   operandBytes: number,
 ): void {
   const { cpu } = context;
-  const cpl = cpu.get32('cpl');
+  const cpl = cplOf(cpu);
   const { selector, high } = code;
   const error = selectorError(selector);
   const dpl = dplOf(high);
@@ -119,8 +122,8 @@ function transferDirect(
 function enterCode(context: TransferContext, code: Descriptor, level: number, offset: bigint): void {
   const { cpu } = context;
   storeDescriptor(cpu, SEGMENT.CS, (code.selector & 0xfffc) | level, code.low, code.high);
-  cpu.set32('cpl', level);
-  cpu.set('rip', offset);
+  setCpl(cpu, level);
+  setRip(cpu, offset);
   context.refreshMode();
 }
 
@@ -134,7 +137,7 @@ function transferThroughSystem(context: TransferContext, kind: Transfer, descrip
   const tss = !long && (type === SYSTEM_TYPE.TSS_AVAILABLE || type === SYSTEM_TYPE.TSS16_AVAILABLE);
   const taskGate = !long && type === SYSTEM_TYPE.TASK_GATE;
   if (!callGate && !tss && !taskGate) throw generalProtection(error);
-  if (dplOf(high) < Math.max(cpu.get32('cpl'), selector & 3)) throw generalProtection(error);
+  if (dplOf(high) < Math.max(cplOf(cpu), selector & 3)) throw generalProtection(error);
   if (tss) {
     transferToTask(context, kind, selector);
     return;
@@ -163,7 +166,7 @@ function gateOffset(context: TransferContext, gate: Descriptor): bigint {
 
 function transferThroughGate(context: TransferContext, kind: Transfer, gate: Descriptor): void {
   const { cpu } = context;
-  const cpl = cpu.get32('cpl');
+  const cpl = cplOf(cpu);
   const long = isLongMode(cpu);
   const offset = gateOffset(context, gate);
   const selector = gate.low >>> 16;
@@ -236,8 +239,8 @@ export function farReturn(context: TransferContext, operandBytes: number, releas
     checkRealTarget(rip, segmentLimit(cpu, SEGMENT.CS));
     stack.commit();
     storeReal(cpu, SEGMENT.CS, selector);
-    cpu.set('rip', rip);
-  } else if ((selector & 3) > cpu.get32('cpl')) {
+    setRip(cpu, rip);
+  } else if ((selector & 3) > cplOf(cpu)) {
     const rsp = stack.pop(operandBytes);
     const stackSelector = Number(stack.pop(operandBytes) & 0xffffn);
     returnToCode(context, selector, rip, true, stackSelector, rsp);

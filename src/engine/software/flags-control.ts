@@ -1,15 +1,24 @@
-// Who may change which bits of EFLAGS: POPF, IRET, CLI, STI, PUSHF (SDM volume 2, POPF and CLI; volume 3, 21.2.7). CR4.VME
-// and PVI are not offered, so that virtual interrupt flags never take part.
+// Who may change which bits of EFLAGS: POPF, IRET, CLI, STI, PUSHF (SDM volume 2, POPF and CLI; volume 3, 21.2.7).
+// CR4.VME and PVI are not offered, so that virtual interrupt flags never take part.
 
 import { EFLAGS, STATUS_FLAGS } from '../../isa/flags.ts';
-import { generalProtection, ioplOf, isProtected, isVm86, type TransferContext } from './transfer-context.ts';
+import {
+  cplOf,
+  generalProtection,
+  ioplOf,
+  isProtected,
+  isVm86,
+  setSystemFlags,
+  systemFlagsOf,
+  type TransferContext,
+} from './transfer-context.ts';
 
 const ALWAYS = STATUS_FLAGS | EFLAGS.TF | EFLAGS.DF | EFLAGS.NT;
 
 /** Bits of EFLAGS that POPF and IRET of this operand size may change at this privilege. */
 export function changeableFlags(context: TransferContext, operandBytes: number): number {
   const { cpu } = context;
-  const cpl = isVm86(cpu) ? 3 : cpu.get32('cpl');
+  const cpl = isVm86(cpu) ? 3 : cplOf(cpu);
   let mask = ALWAYS;
   if (operandBytes > 2) mask |= EFLAGS.AC | EFLAGS.ID;
   if (cpl <= ioplOf(cpu)) mask |= EFLAGS.IF;
@@ -33,21 +42,21 @@ export function checkPushf(context: TransferContext): void {
 
 function checkInterruptFlag(context: TransferContext): void {
   const { cpu } = context;
-  if ((isProtected(cpu) || isVm86(cpu)) && cpu.get32('cpl') > ioplOf(cpu)) throw generalProtection(0);
+  if ((isProtected(cpu) || isVm86(cpu)) && cplOf(cpu) > ioplOf(cpu)) throw generalProtection(0);
 }
 
 /** Throws #GP(0) when CPL is above IOPL. */
 export function cli(context: TransferContext): void {
   checkInterruptFlag(context);
-  context.cpu.set32('systemFlags', context.cpu.get32('systemFlags') & ~EFLAGS.IF);
+  setSystemFlags(context.cpu, systemFlagsOf(context.cpu) & ~EFLAGS.IF);
   context.refreshFlags();
 }
 
 /** As cli. True when IF was clear: interrupts stay off for one more instruction. */
 export function sti(context: TransferContext): boolean {
   checkInterruptFlag(context);
-  const flags = context.cpu.get32('systemFlags');
-  context.cpu.set32('systemFlags', flags | EFLAGS.IF);
+  const flags = systemFlagsOf(context.cpu);
+  setSystemFlags(context.cpu, flags | EFLAGS.IF);
   context.refreshFlags();
   return (flags & EFLAGS.IF) === 0;
 }

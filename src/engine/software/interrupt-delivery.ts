@@ -31,6 +31,7 @@ import { innerStack, readIst, readRsp } from './task-state.ts';
 import { readTaskDescriptor, switchTask } from './task-switch.ts';
 import {
   ALL_ONES,
+  cplOf,
   generalProtection,
   ioplOf,
   is64BitCode,
@@ -40,7 +41,11 @@ import {
   isVm86,
   notPresent,
   SEGMENT,
+  setCpl,
+  setRip,
+  setSystemFlags,
   stackFault,
+  systemFlagsOf,
   type TransferContext,
 } from './transfer-context.ts';
 
@@ -66,8 +71,8 @@ const RF_VECTORS = new Set(EXCEPTION_VECTORS.filter((v) => v.exceptionClass === 
 const SEVERITY = new Map(EXCEPTION_VECTORS.map((v) => [v.vector, v.severity]));
 
 /**
- * Delivers one event; `errorCode` is NO_ERROR_CODE or what is pushed where the mode has error codes; `returnRip` is saved.
- * Throws GuestFault, nothing being changed, when the event cannot be delivered.
+ * Delivers one event; `errorCode` is NO_ERROR_CODE or what is pushed where the mode has error codes; `returnRip` is
+ * saved. Throws GuestFault, nothing being changed, when the event cannot be delivered.
  */
 export function deliver(
   context: TransferContext,
@@ -124,7 +129,7 @@ function clearFlags(context: TransferContext, gateType: number): void {
   const { cpu } = context;
   const trap = (gateType & 1) !== 0;
   const cleared = EFLAGS.TF | EFLAGS.NT | EFLAGS.RF | EFLAGS.VM | (trap ? 0 : EFLAGS.IF);
-  cpu.set32('systemFlags', cpu.get32('systemFlags') & ~cleared);
+  setSystemFlags(cpu, systemFlagsOf(cpu) & ~cleared);
 }
 
 // IA-32e mode. The path of every system with a 64-bit kernel: no object is made on it.
@@ -139,7 +144,7 @@ function deliverLong(
   const { cpu, memory } = context;
   const external = kind === 'software' ? 0 : SELECTOR_ERROR.EXT;
   const idtError = (vector << 3) | SELECTOR_ERROR.IDT | external;
-  const cpl = cpu.get32('cpl');
+  const cpl = cplOf(cpu);
 
   if (vector * 16 + 15 > cpu.get32('idtrLimit')) throw generalProtection(idtError);
   const gate = (cpu.get('idtrBase') + BigInt(vector * 16)) & ALL_ONES;
@@ -183,7 +188,7 @@ function deliverLong(
   if (errorCode !== NO_ERROR_CODE) memory.write(bottom, 8, BigInt(errorCode >>> 0), user);
 
   cpu.setGpr(GPR.RSP, errorCode === NO_ERROR_CODE ? bottom + 8n : bottom);
-  cpu.set('rip', rip);
+  setRip(cpu, rip);
   clearFlags(context, type);
   const target = (selector & 0xfffc) | level;
   // Within the same 64-bit code segment only the flags have changed.
@@ -194,7 +199,7 @@ function deliverLong(
   storeDescriptor(cpu, SEGMENT.CS, target, lowOf(code), codeHigh);
   if (level !== cpl) {
     storeNull(cpu, SEGMENT.SS, level);
-    cpu.set32('cpl', level);
+    setCpl(cpu, level);
   }
   context.refreshMode();
 }
@@ -211,7 +216,7 @@ function deliverProtected(
   const { cpu, memory } = context;
   const external = kind === 'software' ? 0 : SELECTOR_ERROR.EXT;
   const idtError = (vector << 3) | SELECTOR_ERROR.IDT | external;
-  const cpl = cpu.get32('cpl');
+  const cpl = cplOf(cpu);
   if (vector * 8 + 7 > cpu.get32('idtrLimit')) throw generalProtection(idtError);
   const gate = memory.read(linearOf(cpu, cpu.get('idtrBase'), BigInt(vector * 8)), 8, false);
   const [low, high] = [lowOf(gate), highOf(gate)];
@@ -259,7 +264,7 @@ interface HandlerEntry {
 function enterHandler(context: TransferContext, entry: HandlerEntry): void {
   const { cpu, memory } = context;
   const { selector, external } = entry;
-  const cpl = cpu.get32('cpl');
+  const cpl = cplOf(cpu);
   if (isNull(selector)) throw generalProtection(external);
   const error = selectorError(selector) | external;
   const address = descriptorAddress(cpu, selector);
@@ -298,8 +303,8 @@ function enterHandler(context: TransferContext, entry: HandlerEntry): void {
   }
   if (vm86) for (const index of [SEGMENT.GS, SEGMENT.FS, SEGMENT.DS, SEGMENT.ES]) storeNull(cpu, index, 0);
   storeDescriptor(cpu, SEGMENT.CS, (selector & 0xfffc) | level, low, high);
-  cpu.set32('cpl', level);
-  cpu.set('rip', BigInt(entry.rip));
+  setCpl(cpu, level);
+  setRip(cpu, BigInt(entry.rip));
   clearFlags(context, entry.type);
   context.refreshMode();
 }
@@ -317,8 +322,8 @@ function deliverReal(context: TransferContext, vector: number, returnRip: bigint
   stack.push(2, returnRip);
   stack.commit();
   storeReal(cpu, SEGMENT.CS, entry >>> 16);
-  cpu.set('rip', BigInt(entry & 0xffff));
+  setRip(cpu, BigInt(entry & 0xffff));
   const cleared = EFLAGS.TF | EFLAGS.IF | EFLAGS.RF | EFLAGS.AC;
-  cpu.set32('systemFlags', cpu.get32('systemFlags') & ~cleared);
+  setSystemFlags(cpu, systemFlagsOf(cpu) & ~cleared);
   context.refreshMode();
 }

@@ -9,6 +9,7 @@ import { Stack } from './stack.ts';
 import { returnToTask } from './task-switch.ts';
 import {
   ALL_ONES,
+  cplOf,
   generalProtection,
   ioplOf,
   is64BitCode,
@@ -18,7 +19,10 @@ import {
   isVm86,
   LOW_32,
   SEGMENT,
+  setCpl,
+  setRip,
   stackFault,
+  systemFlagsOf,
   type TransferContext,
 } from './transfer-context.ts';
 
@@ -29,7 +33,7 @@ export function iret(context: TransferContext, operandBytes: number): void {
   else if (isVm86(cpu)) {
     if (ioplOf(cpu) < 3) throw generalProtection(0);
     returnReal(context, operandBytes);
-  } else if ((cpu.get32('systemFlags') & EFLAGS.NT) !== 0) {
+  } else if ((systemFlagsOf(cpu) & EFLAGS.NT) !== 0) {
     if (isLongMode(cpu)) throw generalProtection(0);
     returnToTask(context);
   } else if (operandBytes === 8) returnLong(context);
@@ -55,7 +59,7 @@ function returnMask(context: TransferContext, operandBytes: number): number {
 /** IRETQ, which only 64-bit code has. */
 function returnLong(context: TransferContext): void {
   const { cpu, memory } = context;
-  const user = cpu.get32('cpl') === 3;
+  const user = cplOf(cpu) === 3;
   const rsp = cpu.gpr(GPR.RSP);
   if (!isCanonical(rsp) || !isCanonical((rsp + 39n) & ALL_ONES)) throw stackFault(0);
   const rip = memory.read(rsp, 8, user);
@@ -72,7 +76,7 @@ function returnLong(context: TransferContext): void {
 
 function returnProtected(context: TransferContext, operandBytes: number): void {
   const { cpu } = context;
-  const cpl = cpu.get32('cpl');
+  const cpl = cplOf(cpu);
   const stack = Stack.current(context);
   const rip = stack.pop(operandBytes);
   const selector = Number(stack.pop(operandBytes) & 0xffffn);
@@ -106,8 +110,8 @@ function returnToVm86(context: TransferContext, stack: Stack, rip: bigint, selec
   for (const [index, value] of selectors) storeVm86(cpu, index, value);
   storeVm86(cpu, SEGMENT.CS, selector);
   cpu.setGpr(GPR.RSP, rsp);
-  cpu.set('rip', rip & 0xffffn);
-  cpu.set32('cpl', 3);
+  setRip(cpu, rip & 0xffffn);
+  setCpl(cpu, 3);
   cpu.eflags = image | EFLAGS.FIXED;
   context.refreshMode();
 }
@@ -123,7 +127,7 @@ function returnReal(context: TransferContext, operandBytes: number): void {
   const mask = returnMask(context, operandBytes);
   stack.commit();
   storeReal(cpu, SEGMENT.CS, selector);
-  cpu.set('rip', rip);
+  setRip(cpu, rip);
   loadFlags(context, image, mask);
   context.refreshMode();
 }

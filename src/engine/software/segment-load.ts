@@ -27,6 +27,7 @@ import {
   typeOf,
 } from './descriptor.ts';
 import {
+  cplOf,
   generalProtection,
   invalidOpcode,
   is64BitCode,
@@ -40,8 +41,8 @@ import {
 } from './transfer-context.ts';
 
 /**
- * MOV, POP and Lxx to ES, SS, DS, FS or GS (`index` 0, 2 to 5). Throws #UD for CS, else #GP, #SS or #NP with the selector,
- * or #PF from the descriptor table.
+ * MOV, POP and Lxx to ES, SS, DS, FS or GS (`index` 0, 2 to 5). Throws #UD for CS, else #GP, #SS or #NP with the
+ * selector, or #PF from the descriptor table.
  */
 export function loadSegment(context: TransferContext, index: number, value: number): void {
   const selector = value & 0xffff;
@@ -56,7 +57,7 @@ export function loadSegment(context: TransferContext, index: number, value: numb
 function loadNull(context: TransferContext, index: number, selector: number): void {
   const { cpu } = context;
   if (index === SEGMENT.SS) {
-    const cpl = cpu.get32('cpl');
+    const cpl = cplOf(cpu);
     if (!is64BitCode(cpu) || cpl === 3 || (selector & 3) !== cpl) throw generalProtection(0);
   }
   storeNull(cpu, index, selector);
@@ -67,7 +68,7 @@ function loadFromTable(context: TransferContext, index: number, selector: number
   const descriptor = readDescriptor(context, selector);
   if (descriptor === undefined) throw generalProtection(error);
   const { low, high, address } = descriptor;
-  const cpl = context.cpu.get32('cpl');
+  const cpl = cplOf(context.cpu);
   const rpl = selector & 3;
   if (index === SEGMENT.SS) {
     if (rpl !== cpl || !isWritableData(high) || dplOf(high) !== cpl) throw generalProtection(error);
@@ -84,7 +85,7 @@ function loadFromTable(context: TransferContext, index: number, selector: number
 /** Throws #UD outside protected mode, #GP(0) unless CPL is 0. */
 function checkSystem(context: TransferContext): void {
   if (!isProtected(context.cpu)) throw invalidOpcode();
-  if (context.cpu.get32('cpl') !== 0) throw generalProtection(0);
+  if (cplOf(context.cpu) !== 0) throw generalProtection(0);
 }
 
 interface SystemDescriptor {
@@ -166,7 +167,7 @@ export function inspectSelector(context: TransferContext, kind: number, selector
   const descriptor = readDescriptor(context, selector);
   if (descriptor === undefined) return -1n;
   const { low, high } = descriptor;
-  const reachable = isConforming(high) || Math.max(selector & 3, cpu.get32('cpl')) <= dplOf(high);
+  const reachable = isConforming(high) || Math.max(selector & 3, cplOf(cpu)) <= dplOf(high);
   if (!reachable) return -1n;
   if (kind === 2) return isReadable(high) ? 0n : -1n;
   if (kind === 3) return isWritableData(high) ? 0n : -1n;

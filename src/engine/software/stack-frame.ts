@@ -2,7 +2,7 @@
 
 import { GPR } from '../../isa/registers.ts';
 import { Stack, setStackPointer, stackMask } from './stack.ts';
-import { ALL_ONES, is64BitCode, SEGMENT, type TransferContext, truncate } from './transfer-context.ts';
+import { ALL_ONES, cplOf, is64BitCode, SEGMENT, type TransferContext, truncate } from './transfer-context.ts';
 
 /** Writes a register as an operand of 2, 4 or 8 bytes does. */
 function writeRegister(context: TransferContext, index: number, operandBytes: number, value: bigint): void {
@@ -18,7 +18,7 @@ function writeRegister(context: TransferContext, index: number, operandBytes: nu
 export function enter(context: TransferContext, operandBytes: number, level: number, sizeBytes: number): void {
   const { cpu, memory } = context;
   const stack = Stack.current(context);
-  const user = cpu.get32('cpl') === 3;
+  const user = cplOf(cpu) === 3;
   const step = BigInt(operandBytes);
   const rsp = cpu.gpr(GPR.RSP);
   const frame = rsp - step;

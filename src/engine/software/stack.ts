@@ -7,6 +7,7 @@ import type { CpuState } from './cpu-state.ts';
 import { isWithinLimit, segmentBase, segmentLimit } from './descriptor.ts';
 import {
   ALL_ONES,
+  cplOf,
   is64BitCode,
   isCanonical,
   LOW_32,
@@ -58,7 +59,7 @@ export class Stack {
           limit: segmentLimit(cpu, SEGMENT.SS),
           attributes: cpu.attributes(SEGMENT.SS),
         };
-    return new Stack(context, segment, cpu.gpr(GPR.RSP), cpu.get32('cpl') === 3, errorCode);
+    return new Stack(context, segment, cpu.gpr(GPR.RSP), cplOf(cpu) === 3, errorCode);
   }
 
   /** Linear address of `offset`, checked for `sizeBytes`. */

@@ -1,5 +1,5 @@
-// SYSCALL, SYSRET, SYSENTER, SYSEXIT as on Intel processors, which the CPU model names: SYSCALL and SYSRET are 64-bit code's
-// only, SYSENTER and SYSEXIT work in every protected mode (SDM volume 2; volume 3, 6.8.7 and 6.8.8).
+// SYSCALL, SYSRET, SYSENTER, SYSEXIT as on Intel processors, which the CPU model names: SYSCALL and SYSRET are 64-bit
+// code's only, SYSENTER and SYSEXIT work in every protected mode (SDM volume 2; volume 3, 6.8.7 and 6.8.8).
 
 import { EFER } from '../../isa/control-registers.ts';
 import { EFLAGS } from '../../isa/flags.ts';
@@ -7,6 +7,7 @@ import { GPR } from '../../isa/registers.ts';
 import type { CpuState } from './cpu-state.ts';
 import { writeSegment } from './descriptor.ts';
 import {
+  cplOf,
   generalProtection,
   invalidOpcode,
   is64BitCode,
@@ -15,6 +16,10 @@ import {
   isRealMode,
   LOW_32,
   SEGMENT,
+  setCpl,
+  setRip,
+  setSystemFlags,
+  systemFlagsOf,
   type TransferContext,
 } from './transfer-context.ts';
 
@@ -28,7 +33,7 @@ const SYSRET_FLAGS = 0x3c_7fd7;
 function loadFlat(cpu: CpuState, code: number, stack: number, codeAttributes: number, cpl: number): void {
   writeSegment(cpu, SEGMENT.CS, code, 0, 0xffff_ffff, codeAttributes | (cpl << 5));
   writeSegment(cpu, SEGMENT.SS, stack, 0, 0xffff_ffff, DATA | (cpl << 5));
-  cpu.set32('cpl', cpl);
+  setCpl(cpu, cpl);
 }
 
 function checkSyscall(cpu: CpuState): void {
@@ -45,7 +50,7 @@ export function syscall(context: TransferContext): void {
   cpu.eflags = flags & ~cpu.getLow('sfmask');
   const selector = (starHigh(cpu) & 0xfffc) >>> 0;
   loadFlat(cpu, selector, (selector + 8) & 0xffff, CODE64, 0);
-  cpu.set('rip', cpu.get('lstar'));
+  setRip(cpu, cpu.get('lstar'));
   context.refreshMode();
 }
 
@@ -53,14 +58,14 @@ export function syscall(context: TransferContext): void {
 export function sysret(context: TransferContext, operandBytes: number): void {
   const { cpu } = context;
   checkSyscall(cpu);
-  if (cpu.get32('cpl') !== 0) throw generalProtection(0);
+  if (cplOf(cpu) !== 0) throw generalProtection(0);
   const long = operandBytes === 8;
   const rip = long ? cpu.gpr(GPR.RCX) : cpu.gpr(GPR.RCX) & LOW_32;
   if (!isCanonical(rip)) throw generalProtection(0);
   const base = starHigh(cpu) >>> 16;
   cpu.eflags = (cpu.gpr32(GPR.R11) & SYSRET_FLAGS) | EFLAGS.FIXED;
   loadFlat(cpu, ((base + (long ? 16 : 0)) & 0xffff) | 3, ((base + 8) & 0xffff) | 3, long ? CODE64 : CODE32, 3);
-  cpu.set('rip', rip);
+  setRip(cpu, rip);
   context.refreshMode();
 }
 
@@ -76,9 +81,9 @@ export function sysenter(context: TransferContext): void {
   if (isRealMode(cpu) || selector === 0) throw generalProtection(0);
   const long = isLongMode(cpu);
   const mask = long ? 0xffff_ffff_ffff_ffffn : LOW_32;
-  cpu.set32('systemFlags', cpu.get32('systemFlags') & ~(EFLAGS.VM | EFLAGS.IF | EFLAGS.RF));
+  setSystemFlags(cpu, systemFlagsOf(cpu) & ~(EFLAGS.VM | EFLAGS.IF | EFLAGS.RF));
   cpu.setGpr(GPR.RSP, cpu.get('sysenterEsp') & mask);
-  cpu.set('rip', cpu.get('sysenterEip') & mask);
+  setRip(cpu, cpu.get('sysenterEip') & mask);
   loadFlat(cpu, selector, (selector + 8) & 0xffff, long ? CODE64 : CODE32, 0);
   context.refreshMode();
 }
@@ -87,7 +92,7 @@ export function sysenter(context: TransferContext): void {
 export function sysexit(context: TransferContext, operandBytes: number): void {
   const { cpu } = context;
   const selector = cpu.getLow('sysenterCs') & 0xfffc;
-  if (isRealMode(cpu) || selector === 0 || cpu.get32('cpl') !== 0) throw generalProtection(0);
+  if (isRealMode(cpu) || selector === 0 || cplOf(cpu) !== 0) throw generalProtection(0);
   const long = operandBytes === 8;
   const mask = long ? 0xffff_ffff_ffff_ffffn : LOW_32;
   const rsp = cpu.gpr(GPR.RCX) & mask;
@@ -95,7 +100,7 @@ export function sysexit(context: TransferContext, operandBytes: number): void {
   if (!isCanonical(rsp) || !isCanonical(rip)) throw generalProtection(0);
   const code = (selector + (long ? 32 : 16)) & 0xffff;
   cpu.setGpr(GPR.RSP, rsp);
-  cpu.set('rip', rip);
+  setRip(cpu, rip);
   loadFlat(cpu, code | 3, ((code + 8) & 0xffff) | 3, long ? CODE64 : CODE32, 3);
   context.refreshMode();
 }

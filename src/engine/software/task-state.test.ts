@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkIoPermission } from './task-state.ts';
 import { SEGMENT } from './transfer-context.ts';

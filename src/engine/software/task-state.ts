@@ -18,6 +18,7 @@ import {
 } from './descriptor.ts';
 import { Stack, type StackSegment } from './stack.ts';
 import {
+  cplOf,
   generalProtection,
   invalidTss,
   ioplOf,
@@ -78,7 +79,7 @@ export function stackSegmentOf(low: number, high: number): StackSegment {
 export function checkIoPermission(context: TransferContext, port: number, sizeBytes: number): void {
   const { cpu } = context;
   const vm86 = isVm86(cpu);
-  if (!vm86 && (!isProtected(cpu) || cpu.get32('cpl') <= ioplOf(cpu))) return;
+  if (!vm86 && (!isProtected(cpu) || cplOf(cpu) <= ioplOf(cpu))) return;
   const attributes = cpu.attributes(SEGMENT.TR);
   const limit = segmentLimit(cpu, SEGMENT.TR);
   const hasBitmap = (attributes & (SEGMENT_ATTRIBUTE.UNUSABLE | 8)) === 8 && limit >= 0x67;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { farCall, farJump } from './far-transfer.ts';
-import { deliver, NO_ERROR_CODE } from './interrupt-delivery.ts';
+import { deliver } from './interrupt-delivery.ts';
 import { iret } from './interrupt-return.ts';
 import { SEGMENT } from './transfer-context.ts';
 import {

@@ -37,6 +37,8 @@ import {
   LOW_32,
   notPresent,
   SEGMENT,
+  setCpl,
+  setRip,
   stackFault,
   type TransferContext,
 } from './transfer-context.ts';
@@ -273,7 +275,7 @@ export function switchTask(
   );
   cpu.set('cr0', cpu.get('cr0') | BigInt(CR0.TS));
   // The switch itself is the processor's work, not the old task's.
-  cpu.set32('cpl', 0);
+  setCpl(cpu, 0);
   if (task.cr3 !== undefined && (cpu.getLow('cr0') & CR0.PG) !== 0) context.loadCr3(task.cr3);
   cpu.set('dr7', cpu.get('dr7') & ~DR7_LOCAL);
   loadTask(context, task, ldt, segments, cpl, nested);
@@ -309,6 +311,6 @@ function loadTask(
     else storeDescriptor(cpu, index, selector, segment.low, segment.high);
   });
   cpu.eflags = nested ? task.eflags | EFLAGS.NT : task.eflags;
-  cpu.set('rip', task.rip);
-  cpu.set32('cpl', cpl);
+  setRip(cpu, task.rip);
+  setCpl(cpu, cpl);
 }

@@ -1,6 +1,7 @@
 // What segmentation and control-transfer functions know of the processor that they work for, the modes (SDM volume 3,
 // 2.2) and the exceptions that they raise (SDM volume 3, 7.15). Every function throws before it has changed anything.
 
+import { STATE } from '../../ir/guest-state.ts';
 import { CR0, EFER } from '../../isa/control-registers.ts';
 import { EFLAGS, IOPL_SHIFT } from '../../isa/flags.ts';
 import { VECTOR } from '../../isa/vectors.ts';
@@ -38,12 +39,32 @@ export const stackFault = (errorCode: number): GuestFault => new GuestFault(VECT
 export const invalidTss = (errorCode: number): GuestFault => new GuestFault(VECTOR.TS, errorCode);
 export const invalidOpcode = (): GuestFault => new GuestFault(VECTOR.UD);
 
+// The fields that every transfer reads are addressed directly: a field looked up by name costs as much as a memory access
+// of the guest's.
+
+const readWord = (cpu: CpuState, offset: number): number => cpu.view.getUint32(cpu.offset + offset, true);
+
+export const cplOf = (cpu: CpuState): number => readWord(cpu, STATE.cpl.offset);
+export const systemFlagsOf = (cpu: CpuState): number => readWord(cpu, STATE.systemFlags.offset);
+
+export function setSystemFlags(cpu: CpuState, flags: number): void {
+  cpu.view.setUint32(cpu.offset + STATE.systemFlags.offset, flags, true);
+}
+
+export function setCpl(cpu: CpuState, cpl: number): void {
+  cpu.view.setUint32(cpu.offset + STATE.cpl.offset, cpl, true);
+}
+
+export function setRip(cpu: CpuState, rip: bigint): void {
+  cpu.view.setBigUint64(cpu.offset + STATE.rip.offset, rip, true);
+}
+
 export function isRealMode(cpu: CpuState): boolean {
-  return (cpu.getLow('cr0') & CR0.PE) === 0;
+  return (readWord(cpu, STATE.cr0.offset) & CR0.PE) === 0;
 }
 
 export function isVm86(cpu: CpuState): boolean {
-  return (cpu.get32('systemFlags') & EFLAGS.VM) !== 0;
+  return (systemFlagsOf(cpu) & EFLAGS.VM) !== 0;
 }
 
 /** Protected mode proper: descriptors rule, neither real-address nor virtual-8086 mode. */
@@ -53,7 +74,7 @@ export function isProtected(cpu: CpuState): boolean {
 
 /** IA-32e mode: 64-bit or compatibility code. */
 export function isLongMode(cpu: CpuState): boolean {
-  return (cpu.getLow('efer') & EFER.LMA) !== 0;
+  return (readWord(cpu, STATE.efer.offset) & EFER.LMA) !== 0;
 }
 
 export function is64BitCode(cpu: CpuState): boolean {
@@ -61,7 +82,7 @@ export function is64BitCode(cpu: CpuState): boolean {
 }
 
 export function ioplOf(cpu: CpuState): number {
-  return (cpu.get32('systemFlags') & EFLAGS.IOPL) >>> IOPL_SHIFT;
+  return (systemFlagsOf(cpu) & EFLAGS.IOPL) >>> IOPL_SHIFT;
 }
 
 /** Bits 63 to 47 are all equal: what 4-level paging can translate. */

@@ -1,4 +1,4 @@
-// A processor on an array of bytes, with hand-made descriptor tables and task state, for the tests of control transfers.
+// A processor on an array of bytes, with hand-made descriptor tables and task state: for tests of control transfers.
 
 import assert from 'node:assert/strict';
 import { STATE_SIZE_BYTES } from '../../ir/guest-state.ts';
