@@ -1,6 +1,7 @@
 // SYSCALL, SYSRET, SYSENTER, SYSEXIT as on Intel processors, which the CPU model names: SYSCALL and SYSRET are 64-bit
 // code's only, SYSENTER and SYSEXIT work in every protected mode (SDM volume 2; volume 3, 6.8.7 and 6.8.8).
 
+import { STATE } from '../../ir/guest-state.ts';
 import { EFER } from '../../isa/control-registers.ts';
 import { EFLAGS } from '../../isa/flags.ts';
 import { GPR } from '../../isa/registers.ts';
@@ -71,7 +72,7 @@ export function sysret(context: TransferContext, operandBytes: number): void {
 
 /** STAR[63:32]: the selector bases of SYSRET and SYSCALL. */
 function starHigh(cpu: CpuState): number {
-  return Number(cpu.get('star') >> 32n);
+  return cpu.view.getUint32(cpu.offset + STATE.star.offset + 4, true);
 }
 
 /** Throws #GP(0) outside protected mode or when IA32_SYSENTER_CS is null. */
