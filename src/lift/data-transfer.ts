@@ -81,8 +81,9 @@ function xchg(b: Builder, i: InstructionLift): void {
   b.write(second, old);
 }
 
+/** The operand is [rBX]; AL is added here. */
 function xlat(b: Builder, i: InstructionLift): void {
-  b.setGpr(RAX, 1, b.read(i.operands[0]!));
+  b.setGpr(RAX, 1, b.load(b.displacedAddress(i.operands[0]!, false, b.gpr(RAX, 1)), 1));
 }
 
 function pushOperand(b: Builder, i: InstructionLift): void {
@@ -101,14 +102,18 @@ function popOperand(b: Builder, i: InstructionLift): void {
   popMemory(b, i, operand, value, release);
 }
 
-/** POP to memory: an address with RSP as its base uses RSP after the increment, which a fault takes back. */
+/**
+ * POP to memory: an address with RSP as its base uses RSP after the increment. RSP itself is raised only when the segment
+ * and the page have taken the value.
+ */
 function popMemory(b: Builder, i: InstructionLift, operand: OperandLift, value: Value, release: () => void): void {
   const old = b.gpr(RSP, 8);
+  const before = b.offset(operand);
   release();
   const raised = b.gpr(RSP, 8);
-  const address = b.address(operand, true, i.operandBytes);
+  const after = b.offset(operand);
   b.setGpr(RSP, 8, old);
-  b.store(address, i.operandBytes, value);
+  b.store(b.displacedAddress(operand, true, b.sub(after, before)), i.operandBytes, value);
   b.setGpr(RSP, 8, raised);
 }
 
