@@ -12,7 +12,7 @@ export const DEFAULT_RAM_BYTES = 256 * MIB;
 /** RAM is a whole number of these. */
 export const RAM_GRANULE_BYTES = MIB;
 
-const bytes = z.instanceof(Uint8Array);
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'not bytes');
 
 export const machineConfigSchema = z.strictObject({
   memoryBytes: z.int().min(MINIMUM_RAM_BYTES).max(MAXIMUM_RAM_BYTES).multipleOf(RAM_GRANULE_BYTES),

@@ -154,10 +154,7 @@ export class Machine {
       memory,
       kernel: config.kernel,
       kernelName: config.kernelName,
-      // An absent command line stays absent: the loaders take `undefined` for "none".
-      initrds: config.initrds.map(({ bytes, commandLine }) =>
-        commandLine === undefined ? { bytes } : { bytes, commandLine },
-      ),
+      initrds: config.initrds,
       commandLine: config.commandLine,
       rsdpGuestPhysical: tables.rsdpGuestPhysical,
       decompressor: nodeDecompressor,

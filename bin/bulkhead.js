@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+// Entry of the command line. Plain JavaScript, so that a Node too old for TypeScript still gets this far: it then hands
+// over to the Node that the package brings along, or says what is missing.
+
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+const NODE_MAJOR = 24;
+
+/** Runs this very command line on the package's own Node; its end is ours. */
+function handOver(node) {
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
+    process.stderr.write(`bulkhead: cannot run ${node}: ${error.message}\n`);
+    process.exitCode = 1;
+  });
+  child.on('exit', (code, signal) => {
+    process.exitCode = code ?? 128 + constants.signals[signal];
+  });
+}
+
+if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR) {
+  const { main } = await import('../src/cli/main.ts');
+  await main(process.argv.slice(2));
+} else {
+  const node = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
+  if (existsSync(node)) {
+    handOver(node);
+  } else {
+    process.stderr.write(
+      `bulkhead: Bulkhead needs Node ${NODE_MAJOR} or newer; this is Node ${process.versions.node}\n` +
+        '  hint: `npm ci` in the clone brings a Node of its own, or install a newer one\n',
+    );
+    process.exitCode = 1;
+  }
+}

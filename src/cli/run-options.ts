@@ -1,0 +1,71 @@
+// The options of `bulkhead run` as text, and what they mean.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { EXIT_STATUS, UserError } from '../base/errors.ts';
+import type { OverlayFile } from '../images/overlay.ts';
+import type { BootModule } from '../machine/boot/boot-request.ts';
+
+/** As commander gives them. */
+export interface RunFlags {
+  kernel?: string;
+  initrd?: string[];
+  append?: string;
+  memory: string;
+  debugExit?: string;
+  reboot: boolean;
+  file?: string[];
+  terminal?: boolean;
+  verbose?: boolean;
+  mirror?: string;
+  offline?: boolean;
+}
+
+/** A file that the user named; `what` is what messages call it. */
+export function readUserFile(path: string, what: string): Uint8Array {
+  try {
+    const buffer = readFileSync(path);
+    return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+  } catch (error) {
+    throw new UserError(`cannot read the ${what} ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+const REASONS: Record<string, string> = {
+  ENOENT: 'no such file',
+  EACCES: 'permission denied',
+  EISDIR: 'it is a folder',
+};
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code } = error as NodeJS.ErrnoException;
+  return (code && REASONS[code]) || error.message;
+}
+
+/** `file` or `file arguments`: a kernel that takes modules sees the whole text as the module's command line. */
+export function readInitrd(text: string): BootModule {
+  const space = text.indexOf(' ');
+  const path = space > 0 && !existsSync(text) ? text.slice(0, space) : text;
+  return { bytes: readUserFile(path, 'initrd'), commandLine: text };
+}
+
+/** `HOST:GUEST`: a file of the host's, and the absolute path that it gets in the guest. Executable for all. */
+export function readGuestFile(text: string): OverlayFile {
+  const colon = text.lastIndexOf(':');
+  const [hostPath, path] = [text.slice(0, colon), text.slice(colon + 1)];
+  if (colon < 1 || !path.startsWith('/') || path.endsWith('/') || path.split('/').includes('..')) {
+    throw usageError(`not a file to bring in: ${text}`, 'give HOST:GUEST, such as ./data.bin:/root/data.bin');
+  }
+  return { path, data: readUserFile(hostPath, 'file'), mode: 0o755 };
+}
+
+/** A port number in decimal or, with 0x, in hexadecimal. */
+export function parsePort(text: string): number {
+  const port = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
+  if (!(port <= 0xfffc)) throw usageError(`not a port: ${text}`, 'give a number up to 0xfffc, such as 0xf4');
+  return port;
+}
+
+export function usageError(message: string, hint: string): UserError {
+  return new UserError(message, { hint, exitStatus: EXIT_STATUS.usage });
+}

@@ -1,0 +1,15 @@
+// The messages between the main thread of a VM process and its machine's thread.
+
+import type { MachineConfig } from '../machine/config.ts';
+import type { MachineExit } from '../machine/machine.ts';
+
+export type ToMachine = { kind: 'start'; config: MachineConfig };
+
+export type FromMachine =
+  /** The kernel is loaded and about to run. */
+  | { kind: 'started'; kernel: string }
+  /** A ring has output, or room that main waits for. */
+  | { kind: 'look' }
+  | { kind: 'ended'; exit: MachineExit }
+  /** The configuration cannot be run: a UserError, taken apart. */
+  | { kind: 'refused'; message: string; hint: string | undefined; exitStatus: number };
