@@ -3,11 +3,12 @@
 import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
 import { push, setStackPointer, top } from './data-transfer.ts';
 import { condition } from './flags.ts';
-import type { Lifts } from './lift.ts';
+import { type Lifts, sizeOf } from './lift.ts';
 
 const RCX = 1;
 const BR = 5;
 const UD = 6;
+const GP = 13;
 
 function jcc(b: Builder, i: InstructionLift): void {
   b.if(condition(b, i.condition), () => b.jumpDirect());
@@ -18,18 +19,29 @@ function call(b: Builder, i: InstructionLift): void {
   b.jumpDirect();
 }
 
+/** A 64-bit target that is not canonical raises #GP(0) at the branch, before anything changes. */
+function checkTarget(b: Builder, target: Value, sizeBytes: number): void {
+  if (sizeBytes !== 8) return;
+  const sign = b.shrS(b.shl(target, b.i64(16)), b.i64(16));
+  b.if(b.ne(sign, target), () => b.raise(GP, 0));
+}
+
 function callIndirect(b: Builder, i: InstructionLift): void {
   const target = b.read(i.operands[0]!);
+  checkTarget(b, target, i.operandBytes);
   push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
   b.jump(target);
 }
 
 function jmpIndirect(b: Builder, i: InstructionLift): void {
-  b.jump(b.read(i.operands[0]!));
+  const target = b.read(i.operands[0]!);
+  checkTarget(b, target, sizeOf(i.operands[0]!));
+  b.jump(target);
 }
 
 function ret(b: Builder, i: InstructionLift): void {
   const { value, release } = top(b, i, i.operandBytes);
+  checkTarget(b, value, i.operandBytes);
   release();
   if (i.operands.length > 0) setStackPointer(b, i, b.add(b.gpr(4, 8), b.read(i.operands[0]!)));
   b.jump(value);
