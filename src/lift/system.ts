@@ -104,13 +104,13 @@ const inspect =
     setZero(b, b.extend(refused));
   };
 
+/** Writes only where it raises the requested privilege level. */
 function arpl(b: Builder, i: InstructionLift): void {
   const requested = b.and(b.read(i.operands[1]!), b.i64(3));
-  const old = b.modify(i.operands[0]!, false, (selector) => {
-    const lower = b.ltU(b.and(selector, b.i64(3)), requested);
-    return b.select(lower, b.or(b.and(selector, b.i64(0xfffc)), requested), selector);
-  });
-  setZero(b, b.extend(b.op('i32.eqz', b.ltU(b.and(old, b.i64(3)), requested))));
+  const selector = b.read(i.operands[0]!);
+  const lower = b.ltU(b.and(selector, b.i64(3)), requested);
+  b.if(lower, () => b.write(i.operands[0]!, b.or(b.and(selector, b.i64(0xfffc)), requested)));
+  setZero(b, b.extend(b.op('i32.eqz', lower)));
 }
 
 function movToControl(b: Builder, i: InstructionLift): void {
@@ -231,9 +231,16 @@ export const systemLifts: Lifts = {
   sldt: storeSelector(LDTR),
   str: storeSelector(TR),
   smsw,
-  lldt: (b, i) => void b.call('lldt', readSelector(b, i)),
-  ltr: (b, i) => void b.call('ltr', readSelector(b, i)),
+  lldt: (b, i) => {
+    b.call('checkPrivileged');
+    b.call('lldt', readSelector(b, i));
+  },
+  ltr: (b, i) => {
+    b.call('checkPrivileged');
+    b.call('ltr', readSelector(b, i));
+  },
   lmsw: (b, i) => {
+    b.call('checkPrivileged');
     b.call('lmsw', readSelector(b, i));
     b.leaveNext();
   },
