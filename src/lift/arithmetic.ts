@@ -134,6 +134,8 @@ function cmpxchgPair(b: Builder, i: InstructionLift): void {
     b.set(low, b.truncate(old, 4));
     b.set(high, b.shrU(old, b.i64(32)));
   } else {
+    // The operand is a write's from the first access on.
+    b.modifyAt(address, 8, false, (value) => value);
     const oldVector = b.loadVector(address);
     const [oldLow, oldHigh] = [b.lane('i64x2.extract_lane', oldVector, 0), b.lane('i64x2.extract_lane', oldVector, 1)];
     const same = b.op('i32.and', b.eq(oldLow, rax), b.eq(oldHigh, rdx));
