@@ -65,8 +65,12 @@ const store =
     const outcome = b.getField('scratch0');
     b.if(b.wrap(b.and(outcome, b.i64(0xff))), () => {
       const address = b.address(memory, true);
+      if (size === 10) {
+        // Where the operand spans two pages neither part is written unless both can be.
+        b.modifyAt(address, 8, false, (value) => value);
+        b.store(b.add(address, b.i64(8)), 2, b.and(b.shrU(outcome, b.i64(16)), b.i64(0xffff)));
+      }
       b.store(address, Math.min(size, 8), b.truncate(low, Math.min(size, 8)));
-      if (size === 10) b.store(b.add(address, b.i64(8)), 2, b.and(b.shrU(outcome, b.i64(16)), b.i64(0xffff)));
     });
     b.call('x87CommitStore');
   };

@@ -38,7 +38,7 @@ export const X87_ROWS: readonly RowDefinition[] = [
   row('fld', 'D9 C0+i', 'STi'),
   row('fxch', 'D9 C8+i', 'ST0,STi'),
   row('fnop', 'D9 D0', ''),
-  row('fstpnce', 'D9 D8+i', 'STi', { lift: 'fstp' }),
+  row('fstpnce', 'D9 D8+i', 'STi'),
   ...plainRows('D9', 0xe0, ['fchs', 'fabs', '', '', 'ftst', 'fxam', '', '']),
   ...plainRows('D9', 0xe8, ['fld1', 'fldl2t', 'fldl2e', 'fldpi', 'fldlg2', 'fldln2', 'fldz', '']),
   ...plainRows('D9', 0xf0, ['f2xm1', 'fyl2x', 'fptan', 'fpatan', 'fxtract', 'fprem1', 'fdecstp', 'fincstp']),
@@ -61,11 +61,11 @@ export const X87_ROWS: readonly RowDefinition[] = [
   row('fcmovnbe', 'DB D0+i', 'ST0,STi', { feature: 'cmov' }),
   row('fcmovnu', 'DB D8+i', 'ST0,STi', { feature: 'cmov' }),
   // Instructions of the 8087 and 80287 that later processors ignore.
-  row('fneni', 'DB E0', '', { lift: 'fnop' }),
-  row('fndisi', 'DB E1', '', { lift: 'fnop' }),
+  row('fneni', 'DB E0', ''),
+  row('fndisi', 'DB E1', '', { lift: 'fneni' }),
   row('fnclex', 'DB E2', ''),
   row('fninit', 'DB E3', ''),
-  row('fnsetpm', 'DB E4', '', { lift: 'fnop' }),
+  row('fnsetpm', 'DB E4', '', { lift: 'fneni' }),
   row('fucomi', 'DB E8+i', 'ST0,STi'),
   row('fcomi', 'DB F0+i', 'ST0,STi'),
 
