@@ -18,7 +18,8 @@ export const FLAG_AND_NOP_ROWS: readonly RowDefinition[] = [
   row('std', 'FD', ''),
 
   row('nop', 'REX.B0 90', ''),
-  row('pause', 'F3 90', ''),
+  // With REX.B it is XCHG of R8 and RAX.
+  row('pause', 'F3 REX.B0 90', ''),
   row('prefetchw', '0F 0D /r', 'Ev', hint),
   row('prefetch', '0F 18 /r', 'Ev', hint),
   row('nop', '0F 19 /r', 'Ev'),
