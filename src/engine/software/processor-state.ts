@@ -43,9 +43,15 @@ function saveMxcsr(c: ExtendedState, target: DataView): void {
   target.setUint32(28, MXCSR_MASK, true);
 }
 
+/** An area that is written in part faults as a write, though it is read first here. */
+function checkWritable(c: ExtendedState, linear: bigint, sizeBytes: number): void {
+  c.mmu.checkWritable(Number(linear & 0xffffffffn) | 0, Number(linear >> 32n) | 0, sizeBytes);
+}
+
 /** The 512-byte legacy region; reserved bytes keep what is in memory. */
 export function fxsave(c: ExtendedState, linear: bigint, wide: boolean): void {
   const image = new Uint8Array(LEGACY_BYTES);
+  checkWritable(c, linear, LEGACY_BYTES);
   c.mmu.readBlock(linear, image);
   const view = new DataView(image.buffer);
   c.x87.saveLegacyRegion(view, 0, wide);
@@ -79,6 +85,7 @@ export function xsave(c: ExtendedState, linear: bigint, wide: boolean, optimised
   const components = requested(c);
   const used = inUse(c);
   const image = new Uint8Array(XSAVE_BYTES);
+  checkWritable(c, linear, XSAVE_BYTES);
   c.mmu.readBlock(linear, image);
   const view = new DataView(image.buffer);
   if ((components & XCR0.X87) !== 0) c.x87.saveLegacyRegion(view, 0, wide);
@@ -98,8 +105,9 @@ export function xrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
   const view = new DataView(image.buffer);
   const present = view.getUint32(512, true);
   const reserved = view.getUint32(516, true) !== 0 || (present & ~c.cpu.getLow('xcr0')) !== 0;
+  // XCOMP_BV and the 8 bytes behind it; the standard form ignores the rest of the header (SDM volume 1, 13.8.1).
   let compact = false;
-  for (let k = 520; k < XSAVE_BYTES; k++) compact ||= image[k] !== 0;
+  for (let k = 520; k < 536; k++) compact ||= image[k] !== 0;
   if (reserved || compact) throw new GuestFault(GP, 0);
   const mxcsr = view.getUint32(24, true);
   if ((components & XCR0.SSE) !== 0 && (mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
