@@ -1,6 +1,7 @@
 // Jumps, calls, returns, loops and software interrupts (Intel SDM volume 1, 5.1.7).
 
 import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
+import { SEGMENT_FIELDS, segmentOffset } from '../ir/guest-state.ts';
 import { push, setStackPointer, top } from './data-transfer.ts';
 import { condition } from './flags.ts';
 import { type Lifts, sizeOf } from './lift.ts';
@@ -9,6 +10,8 @@ const RCX = 1;
 const BR = 5;
 const UD = 6;
 const GP = 13;
+/** Its number among the segment registers. */
+const CS = 1;
 
 function jcc(b: Builder, i: InstructionLift): void {
   b.if(condition(b, i.condition), () => b.jumpDirect());
@@ -19,9 +22,16 @@ function call(b: Builder, i: InstructionLift): void {
   b.jumpDirect();
 }
 
-/** A 64-bit target that is not canonical raises #GP(0) at the branch, before anything changes. */
+/**
+ * A 64-bit target that is not canonical, or another beyond the limit of CS, raises #GP(0) at the branch, before anything
+ * changes. Near branches have 64-bit targets in 64-bit code and nowhere else.
+ */
 function checkTarget(b: Builder, target: Value, sizeBytes: number): void {
-  if (sizeBytes !== 8) return;
+  if (sizeBytes !== 8) {
+    const limit = b.getRegister({ kind: 'fixed', offset: segmentOffset(CS) + SEGMENT_FIELDS.limit }, 4);
+    b.if(b.ltU(limit, target), () => b.raise(GP, 0));
+    return;
+  }
   const sign = b.shrS(b.shl(target, b.i64(16)), b.i64(16));
   b.if(b.ne(sign, target), () => b.raise(GP, 0));
 }
