@@ -27,6 +27,8 @@ export interface BulkContext {
   readonly stepping: boolean;
   /** Legacy segment check; throws GuestFault. */
   checkSegment(segmentOffset: number, offset: bigint, sizeBytes: number, write: boolean): void;
+  /** The permission check alone, which comes before the access to memory; throws GuestFault. */
+  checkPort(port: number, sizeBytes: number): void;
   /** Port access with its permission check; throws GuestFault. */
   readPort(port: number, sizeBytes: number): number;
   writePort(port: number, sizeBytes: number, value: number): void;
@@ -196,6 +198,7 @@ function fill(c: BulkContext, to: number, length: number, size: number): void {
 }
 
 export function ins(c: BulkContext, size: number, address: number, repeated: boolean): void {
+  c.checkPort(c.cpu.gpr32(RDX) & 0xffff, size);
   locate(c, DESTINATION, RDI, address, ES_OFFSET, size, true);
   // The place is checked before the port is read: a fault must not lose what the device gave.
   c.mmu.checkWritable(DESTINATION.low, DESTINATION.high, size);
@@ -207,6 +210,7 @@ export function ins(c: BulkContext, size: number, address: number, repeated: boo
 }
 
 export function outs(c: BulkContext, size: number, address: number, repeated: boolean, segment: number): void {
+  c.checkPort(c.cpu.gpr32(RDX) & 0xffff, size);
   locate(c, SOURCE, RSI, address, segment, size, false);
   c.mmu.loadSpecial(SOURCE.low, SOURCE.high, size, false);
   const { view } = c.cpu;

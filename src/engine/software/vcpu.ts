@@ -157,6 +157,7 @@ export class SoftwareVcpu implements Vcpu {
       },
       checkSegment: (segment, offset, sizeBytes, write) =>
         transfer.checkSegment(this.transferContext, (segment - 0x100) >> 5, offset, sizeBytes, write),
+      checkPort: (port, sizeBytes) => transfer.checkIoPermission(this.transferContext, port, sizeBytes),
       readPort: (port, sizeBytes) => this.readPort(port, sizeBytes),
       writePort: (port, sizeBytes, value) => this.writePort(port, sizeBytes, value),
     };
@@ -410,7 +411,10 @@ export class SoftwareVcpu implements Vcpu {
     const instruction = this.currentInstruction();
     if (instruction === undefined) return false;
     const memory = instruction.operands.find((operand) => operand.kind === 'memory');
-    if (memory?.kind === 'memory') return memory.segment === 2;
+    if (memory?.kind === 'memory' && memory.segment === 2) return true;
+    // With an operand elsewhere too, it is the stack when RSP is not canonical.
+    const rsp = this.cpu.gpr(4);
+    if (memory !== undefined && BigInt.asUintN(64, BigInt.asIntN(48, rsp)) === rsp) return false;
     return [
       'push',
       'pop',
@@ -551,7 +555,7 @@ export class SoftwareVcpu implements Vcpu {
       repStos: (size, address) => bulk.repStos(this.bulkContext, size, address),
       ins: (size, address, repeated) => bulk.ins(this.bulkContext, size, address, repeated !== 0),
       outs: (size, address, repeated, segment) => bulk.outs(this.bulkContext, size, address, repeated !== 0, segment),
-      enter: (size, level, operandBytes) => transfer.enter(t, size, level, operandBytes),
+      enter: (size, level, operandBytes) => transfer.enter(t, operandBytes, level, size),
       pusha: (operandBytes) => transfer.pusha(t, operandBytes),
       popa: (operandBytes) => transfer.popa(t, operandBytes),
       divide128: (divisor) => divide128(cpu, BigInt.asUintN(64, divisor)),
