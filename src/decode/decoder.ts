@@ -388,7 +388,6 @@ function decodeWith(
   const encoding = node.slots[slot];
   if (encoding === undefined) return 'invalid';
   isMemory = modrm < 0xc0 && !encoding.ignoresMod;
-  if (lock && !(encoding.lock && isMemory)) return 'invalid';
 
   const smallOperand = operandSizePrefix && !encoding.mandatory66;
   if (!is64) operandBytes = (codeSize === 16) === smallOperand ? 4 : 2;
@@ -401,7 +400,8 @@ function decodeWith(
   if (isMemory) readMemoryForm(is64);
   const operands = readOperands(encoding.forms, operandBytes >> 2);
   if (ranOut) return outOfBytes;
-  if (noSuchRegister) return 'invalid';
+  // Only a whole instruction is refused: a fault of its fetch comes first.
+  if (noSuchRegister || (lock && !(encoding.lock && isMemory))) return 'invalid';
   const destination = operands[0];
   // MOV to CS does not exist; POP CS is no row.
   if (destination === SEGMENT_REGISTERS[SEGMENT_INDEX.cs] && encoding.row.lift === 'mov-to-sreg') return 'invalid';
