@@ -30,7 +30,8 @@ export function createImagesCommand(): Command {
     .option('--mirror <url>', "Debian mirror; the host's apt knows one by default")
     .addHelpText(
       'after',
-      '\nExamples:\n  bulkhead images pull debian\n  bulkhead images pull debian:12 --mirror http://mirror.example/debian',
+      '\nExamples:\n  bulkhead images pull debian\n' +
+        '  bulkhead images pull debian:12 --mirror http://mirror.example/debian',
     )
     .action(async (name: string, { mirror }: { mirror?: string }) => {
       const progress = createProgressBar(process.stderr);

@@ -57,7 +57,10 @@ export interface Vcpu {
   setState(state: VcpuState): void;
   /** Runs until an exit. */
   run(): VcpuExit;
-  /** Runs one instruction; an exception is reported, not delivered (CR2 and DR6 are set as usual). For tests and debuggers. */
+  /**
+   * Runs one instruction; an exception is reported, not delivered (CR2 and DR6 are set as usual). For tests and
+   * debuggers.
+   */
   step(): StepResult;
   /** Another party changed guest RAM behind the engine's back: cached code of that range is dropped. */
   invalidateCode(guestPhysical: number, lengthBytes: number): void;

@@ -1,5 +1,5 @@
-// Names, operand types and result types of WebAssembly's pure instructions: those whose result depends on their operands
-// alone. WebAssembly is its own notation for arithmetic, so the names are the specification's (core 2.0, 5.4).
+// Names, operand types and result types of WebAssembly's pure instructions: those whose result depends on their
+// operands alone. WebAssembly is its own notation for arithmetic, so the names are the specification's (core 2.0, 5.4).
 
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 

@@ -93,7 +93,10 @@ export const RUNTIME = {
   enter: signature(['i32', 'i32', 'i32', 'i32'], true),
   pusha: signature(['i32'], true),
   popa: signature(['i32'], true),
-  /** 64-bit DIV by a 128-bit dividend RDX:RAX whose quotient does not fit the quick path: (divisor); 0 quotient overflow raises #DE. */
+  /**
+   * 64-bit DIV by a 128-bit dividend RDX:RAX whose quotient does not fit the quick path: (divisor); 0 quotient overflow
+   * raises #DE.
+   */
   divide128: signature(['i64'], true),
   idivide128: signature(['i64'], true),
   rdrand: signature([], false, 'i64'),
@@ -116,11 +119,14 @@ export const RUNTIME = {
   checkPushf: signature([], true),
   /** Legacy segment limit and type check: (segment index, offset, sizeBytes, write 0/1). */
   checkSegment: signature(['i32', 'i64', 'i32', 'i32'], true),
-  /** x87: (operation number, operand index or size, low 64 bits, high 16 bits of a memory operand). See the engine's x87. */
+  /**
+   * x87: (operation number, operand index or size, low 64 bits, high 16 bits of a memory operand). See the engine's
+   * x87.
+   */
   x87: signature(['i32', 'i32', 'i64', 'i32'], true),
   /**
-   * The value an x87 store is about to write, low 64 bits; in scratch0 its size in bytes (bits 7:0; 0 when nothing is to
-   * be stored) and its bits 79:64 (bits 31:16). (operation number, operand).
+   * The value an x87 store is about to write, low 64 bits; in scratch0 its size in bytes (bits 7:0; 0 when nothing is
+   * to be stored) and its bits 79:64 (bits 31:16). (operation number, operand).
    */
   x87PrepareStore: signature(['i32', 'i32'], true, 'i64'),
   x87CommitStore: signature([], false),
@@ -135,14 +141,15 @@ export const RUNTIME = {
   mmxEnter: signature(['i32'], false),
   emms: signature([], false),
   /**
-   * Exact SSE arithmetic: (operation number, immediate). The old destination in scratch slot 0, the source in slot 1, the
-   * result in slot 0. Raises #XM, or #UD where CR4.OSXMMEXCPT is 0, for an unmasked exception. See sse-operations.ts.
+   * Exact SSE arithmetic: (operation number, immediate). The old destination in scratch slot 0, the source in slot 1,
+   * the result in slot 0. Raises #XM, or #UD where CR4.OSXMMEXCPT is 0, for an unmasked exception. See
+   * sse-operations.ts.
    */
   sseExact: signature(['i32', 'i32'], true),
   /**
-   * PCMPxSTRx: (immediate; lengths of the first and second operand, negative or large ones not yet reduced, or -0x80000000
-   * for an implicit length). Operands in scratch slots 0 and 1. The mask comes back in slot 0; the result is the index in
-   * bits 31:16 and CF, ZF, SF and OF in their EFLAGS places.
+   * PCMPxSTRx: (immediate; lengths of the first and second operand, negative or large ones not yet reduced, or
+   * -0x80000000 for an implicit length). Operands in scratch slots 0 and 1. The mask comes back in slot 0; the result
+   * is the index in bits 31:16 and CF, ZF, SF and OF in their EFLAGS places.
    */
   pcmpstr: signature(['i32', 'i32', 'i32'], false, 'i32'),
   /** AES and PCLMULQDQ: (operation number, immediate); operands in scratch slots 0 and 1, result in 0. */

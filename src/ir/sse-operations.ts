@@ -1,5 +1,5 @@
-// Numbers of the operations that lifted code asks of the engine's exact SSE arithmetic (sseExact), its string comparison
-// (pcmpstr) and its cryptography (crypto).
+// Numbers of the operations that lifted code asks of the engine's exact SSE arithmetic (sseExact), its string
+// comparison (pcmpstr) and its cryptography (crypto).
 
 /** Element type and count: packed and scalar, single and double. */
 export const SSE_SHAPE = { ps: 0, pd: 1, ss: 2, sd: 3 } as const;

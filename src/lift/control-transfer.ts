@@ -23,8 +23,8 @@ function call(b: Builder, i: InstructionLift): void {
 }
 
 /**
- * A 64-bit target that is not canonical, or another beyond the limit of CS, raises #GP(0) at the branch, before anything
- * changes. Near branches have 64-bit targets in 64-bit code and nowhere else.
+ * A 64-bit target that is not canonical, or another beyond the limit of CS, raises #GP(0) at the branch, before
+ * anything changes. Near branches have 64-bit targets in 64-bit code and nowhere else.
  */
 function checkTarget(b: Builder, target: Value, sizeBytes: number): void {
   if (sizeBytes !== 8) {

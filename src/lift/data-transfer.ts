@@ -103,8 +103,8 @@ function popOperand(b: Builder, i: InstructionLift): void {
 }
 
 /**
- * POP to memory: an address with RSP as its base uses RSP after the increment. RSP itself is raised only when the segment
- * and the page have taken the value.
+ * POP to memory: an address with RSP as its base uses RSP after the increment. RSP itself is raised only when the
+ * segment and the page have taken the value.
  */
 function popMemory(b: Builder, i: InstructionLift, operand: OperandLift, value: Value, release: () => void): void {
   const old = b.gpr(RSP, 8);

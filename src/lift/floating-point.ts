@@ -1,9 +1,9 @@
-// SSE floating-point arithmetic, comparison and conversion (Intel SDM volume 1, 5.5 to 5.7, 5.9.2 to 5.9.4, chapter 11 and
-// appendix E).
+// SSE floating-point arithmetic, comparison and conversion (Intel SDM volume 1, 5.5 to 5.7, 5.9.2 to 5.9.4, chapter 11
+// and appendix E).
 //
 // WebAssembly's arithmetic rounds to nearest and reports no exception, so it is used only where nothing else could
-// have happened: rounding to nearest, exceptions masked, PE set already, operands that are zero or normal, a result that
-// is surely normal or an exact zero. All else goes to the engine's exact arithmetic, sseExact.
+// have happened: rounding to nearest, exceptions masked, PE set already, operands that are zero or normal, a result
+// that is surely normal or an exact zero. All else goes to the engine's exact arithmetic, sseExact.
 
 import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
 import type { PureOperation } from '../ir/operations.ts';
@@ -115,7 +115,10 @@ function isSafe(b: Builder, shape: Shape, result: Value): Value {
   return both(b, shape, above, op(b, shape, 'lt', magnitude, constant(b, shape, Number.POSITIVE_INFINITY)));
 }
 
-/** MXCSR: rounding to nearest, all exceptions masked, no DAZ, no FTZ, and PE set, so that an inexact result changes nothing. */
+/**
+ * MXCSR: rounding to nearest, all exceptions masked, no DAZ, no FTZ, and PE set, so that an inexact result changes
+ * nothing.
+ */
 const plainMode = (b: Builder): Value =>
   b.op('i32.eq', b.op('i32.and', b.getField('mxcsr'), b.i32(0xffe0)), b.i32(0x1fa0));
 

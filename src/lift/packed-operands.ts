@@ -1,5 +1,5 @@
-// How packed instructions reach their operands: XMM registers, MMX registers, memory and immediates, and the checks that
-// come before all else (Intel SDM volume 2, 2.4 and table 22-1 of volume 3: #NM, #UD, #MF).
+// How packed instructions reach their operands: XMM registers, MMX registers, memory and immediates, and the checks
+// that come before all else (Intel SDM volume 2, 2.4 and table 22-1 of volume 3: #NM, #UD, #MF).
 //
 // An MMX register is worked on as a vector whose two halves both hold it; the low half of a result is written back.
 

@@ -1,6 +1,6 @@
 // Shuffles, unpacks, blends, inserts and extracts of MMX and XMM registers (Intel SDM volume 1, 5.4.2, 5.5.2, 5.6.3,
-// 5.9.5 to 5.9.7). A shuffle by an immediate swizzles with a vector of byte numbers that is computed from it where it is
-// not known in advance.
+// 5.9.5 to 5.9.7). A shuffle by an immediate swizzles with a vector of byte numbers that is computed from it where it
+// is not known in advance.
 
 import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
 import { XMM_OFFSET } from '../ir/guest-state.ts';

@@ -1,5 +1,5 @@
-// PCMPESTRM, PCMPESTRI, PCMPISTRM and PCMPISTRI (Intel SDM volume 1, 5.11 and volume 2, 4.1): the engine compares, here the
-// lengths go in and the flags and the result come out.
+// PCMPESTRM, PCMPESTRI, PCMPISTRM and PCMPISTRI (Intel SDM volume 1, 5.11 and volume 2, 4.1): the engine compares, here
+// the lengths go in and the flags and the result come out.
 
 import type { Builder, Value } from '../ir/builder.ts';
 import { XMM_OFFSET } from '../ir/guest-state.ts';

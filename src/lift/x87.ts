@@ -1,5 +1,5 @@
-// The x87 FPU (Intel SDM volume 1, 5.2). The engine's x87 does the arithmetic; here operands are fetched and stored, and
-// the order of checks is kept: #NM first, then the pending #MF, then memory.
+// The x87 FPU (Intel SDM volume 1, 5.2). The engine's x87 does the arithmetic; here operands are fetched and stored,
+// and the order of checks is kept: #NM first, then the pending #MF, then memory.
 
 import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
 import { X87_OPERAND, X87_OPERATION } from '../ir/x87-operations.ts';

@@ -46,7 +46,8 @@ test('a stream passes whole between two threads', async () => {
     import(workerData.module).then(({ ByteRing }) => {
       const ring = new ByteRing(workerData.buffer);
       for (let next = 0; next < ${total}; ) {
-        const chunk = Uint8Array.from({ length: Math.min(1 + (next % 41), ${total} - next) }, (_, k) => (next + k) % 251);
+        const length = Math.min(1 + (next % 41), ${total} - next);
+        const chunk = Uint8Array.from({ length }, (_, k) => (next + k) % 251);
         next += ring.write(chunk);
       }
     });`;

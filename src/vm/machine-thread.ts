@@ -1,5 +1,5 @@
-// Entry of the machine's thread: one worker that is one virtual processor with all its devices. It learns what to run by
-// a `start` message, and ends after its `ended` or `refused`.
+// Entry of the machine's thread: one worker that is one virtual processor with all its devices. It learns what to run
+// by a `start` message, and ends after its `ended` or `refused`.
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { hostClock } from '../base/clock.ts';

@@ -1,4 +1,5 @@
-// Deterministic random numbers: xorshift128 (Marsaglia 2003), seeded through a string so that each case has its own stream.
+// Deterministic random numbers: xorshift128 (Marsaglia 2003), seeded through a string so that each case has its own
+// stream.
 
 export class RandomSource {
   private x: number;

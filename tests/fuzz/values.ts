@@ -1,5 +1,5 @@
-// Operand values biased to where arithmetic goes wrong: zeros, sign boundaries, carries; for floating point NaNs of both
-// kinds, infinities, denormals, halves, and neighbours of powers of two.
+// Operand values biased to where arithmetic goes wrong: zeros, sign boundaries, carries; for floating point NaNs of
+// both kinds, infinities, denormals, halves, and neighbours of powers of two.
 
 import type { RandomSource } from './random-source.ts';
 

@@ -1,9 +1,10 @@
 /* The host's own processor as a reference: runs one instruction after another, each from a given user-mode state, and
- * reports the state it leaves. No C library: FS and GS, the stack and every register belong to the instruction under test.
+ * reports the state it leaves. No C library: FS and GS, the stack and every register belong to the instruction under
+ * test.
  *
- * A case begins by rt_sigreturn from the handler of the previous one, with the wanted state in the signal frame, and ends
- * by a fault or by the int3 that fills the code pages; the handler finds the resulting state in its own signal frame
- * (Linux: arch/x86/include/uapi/asm/sigcontext.h, ucontext.h). Records are described in oracle.ts. */
+ * A case begins by rt_sigreturn from the handler of the previous one, with the wanted state in the signal frame, and
+ * ends by a fault or by the int3 that fills the code pages; the handler finds the resulting state in its own signal
+ * frame (Linux: arch/x86/include/uapi/asm/sigcontext.h, ucontext.h). Records are described in oracle.ts. */
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -84,7 +85,10 @@ static long syscall6(long n, long a, long b, long c, long d, long e, long f) {
   register long r10 __asm__("r10") = d;
   register long r8 __asm__("r8") = e;
   register long r9 __asm__("r9") = f;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
   return result;
 }
 
@@ -95,7 +99,9 @@ static void quit(int status) {
   for (;;) {}
 }
 
-static void copy(void *to, const void *from, u64 size) { __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory"); }
+static void copy(void *to, const void *from, u64 size) {
+  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
+}
 
 /* GCC may call these for structure copies. */
 void *memcpy(void *to, const void *from, u64 size) {

@@ -67,7 +67,9 @@ export class CpuState {
     return this.view.getUint32(this.offset + segmentOffset(index) + SEGMENT_FIELDS.attributes, true);
   }
 
-  /** Writes a segment's state. What is derived from it (flat marks, modes) is refreshed by SoftwareVcpu.refreshMode(). */
+  /**
+   * Writes a segment's state. What is derived from it (flat marks, modes) is refreshed by SoftwareVcpu.refreshMode().
+   */
   setSegment(index: number, segment: SegmentState): void {
     const at = this.offset + segmentOffset(index);
     this.view.setBigUint64(at + SEGMENT_FIELDS.base, segment.base, true);

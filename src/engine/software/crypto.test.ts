@@ -1,4 +1,5 @@
-// Vectors from FIPS 197 (appendix B) and from Intel's paper on carry-less multiplication; random products against BigInt.
+// Vectors from FIPS 197 (appendix B) and from Intel's paper on carry-less multiplication; random products against
+// BigInt.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -64,8 +64,8 @@ function compare(aggregation: number, count: number, firstLength: number, second
 }
 
 /**
- * Compares the strings in scratch slots 0 and 1 as the immediate says. Lengths count elements, their sign ignored, or are
- * IMPLICIT_LENGTH for strings that end with a zero element. Returns the index in bits 31:16 and CF, ZF, SF and OF
+ * Compares the strings in scratch slots 0 and 1 as the immediate says. Lengths count elements, their sign ignored, or
+ * are IMPLICIT_LENGTH for strings that end with a zero element. Returns the index in bits 31:16 and CF, ZF, SF and OF
  * in their EFLAGS places; the mask goes to scratch slot 0.
  */
 export function compareStrings(

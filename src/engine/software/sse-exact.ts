@@ -50,9 +50,9 @@ const products = [0, 0, 0, 0];
 let earlierFlags = 0;
 
 /**
- * Runs one operation of sse-operations.ts: the old destination in scratch slot 0, the source in slot 1, the result in slot
- * 0; MXCSR's flags are updated. True where an exception is unmasked: the result has no meaning and the caller raises
- * #XM, or #UD where CR4.OSXMMEXCPT is 0.
+ * Runs one operation of sse-operations.ts: the old destination in scratch slot 0, the source in slot 1, the result in
+ * slot 0; MXCSR's flags are updated. True where an exception is unmasked: the result has no meaning and the caller
+ * raises #XM, or #UD where CR4.OSXMMEXCPT is 0.
  */
 export function sseExact(view: DataView, cpuBase: number, operation: number, immediate: number): boolean {
   const mxcsrOffset = cpuBase + STATE.mxcsr.offset;

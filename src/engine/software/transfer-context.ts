@@ -39,8 +39,8 @@ export const stackFault = (errorCode: number): GuestFault => new GuestFault(VECT
 export const invalidTss = (errorCode: number): GuestFault => new GuestFault(VECTOR.TS, errorCode);
 export const invalidOpcode = (): GuestFault => new GuestFault(VECTOR.UD);
 
-// The fields that every transfer reads are addressed directly: a field looked up by name costs as much as a memory access
-// of the guest's.
+// The fields that every transfer reads are addressed directly: a field looked up by name costs as much as a memory
+// access of the guest's.
 
 const readWord = (cpu: CpuState, offset: number): number => cpu.view.getUint32(cpu.offset + offset, true);
 

@@ -156,8 +156,8 @@ export class X87 {
   /**
    * Runs any instruction that stores nothing to memory (for FNSTSW AX read `fullStatusWord`). `operation` is a value of
    * X87_OPERATION, `operand` a register number or a value of X87_OPERAND (of no account where the mnemonic takes no
-   * operand), `low` and `high` the memory operand's bits 63:0 and 79:64; FCMOVcc is `fcmov` with the condition in `low`.
-   * Returns a value of X87_OUTCOME: DONE or PENDING.
+   * operand), `low` and `high` the memory operand's bits 63:0 and 79:64; FCMOVcc is `fcmov` with the condition in
+   * `low`. Returns a value of X87_OUTCOME: DONE or PENDING.
    */
   execute(operation: number, operand: number, low: bigint, high: number): number {
     if (operation === O.fninit) {

@@ -22,7 +22,9 @@ const SECTOR_BYTES = 512;
 /** setup_sects 0 means this. */
 const SETUP_SECTORS_DEFAULT = 4;
 const MINIMUM_VERSION = 0x20c;
-/** The payload's last bytes: its size when unpacked. Gzip's own trailer ends so; the kernel build appends it to others. */
+/**
+ * The payload's last bytes: its size when unpacked. Gzip's own trailer ends so; the kernel build appends it to others.
+ */
 const PAYLOAD_SIZE_BYTES = 4;
 const VERSION_STRING_MAX_BYTES = 256;
 

@@ -1,5 +1,6 @@
 // The .xz container (.xz file format 1.1): stream and block headers, the filters LZMA2 and x86 BCJ, index and footer.
-// What the kernel build writes, and any other single .xz stream of those two filters; other filters are refused by name.
+// What the kernel build writes, and any other single .xz stream of those two filters; other filters are refused by
+// name.
 
 import { undoBcjX86 } from './bcj-x86.ts';
 import { DecompressionError } from './decompressor.ts';

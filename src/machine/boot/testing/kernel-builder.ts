@@ -153,7 +153,9 @@ export interface TestBzImage {
   payload: Uint8Array;
 }
 
-/** A bzImage of one setup sector more than the boot sector and a protected-mode part that is nothing but its payload. */
+/**
+ * A bzImage of one setup sector more than the boot sector and a protected-mode part that is nothing but its payload.
+ */
 export function buildBzImage(image: TestBzImage): Uint8Array {
   const setupBytes = 2 * 512 + 512;
   const bytes = new Uint8Array(setupBytes + image.payload.length);
