@@ -2,17 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Builder, type InstructionLift, type OperandLift } from '../ir/builder.ts';
-import { OPERAND_SIZES, parseOperandCode } from '../isa/operand-code.ts';
-import type { Feature, Row } from '../isa/row.ts';
-import { ROWS } from '../isa/rows.ts';
-import { cryptoLifts } from './crypto.ts';
-import { floatingPointLifts } from './floating-point.ts';
-import type { Lifts } from './lift.ts';
-import { packedIntegerLifts } from './packed-integer.ts';
-import { packedMoveLifts } from './packed-move.ts';
-import { packedShuffleLifts } from './packed-shuffle.ts';
-import { packedStringLifts } from './packed-string.ts';
+import { Builder, type InstructionLift, type OperandLift } from '../../src/ir/builder.ts';
+import { OPERAND_SIZES, parseOperandCode } from '../../src/isa/operand-code.ts';
+import type { Feature, Row } from '../../src/isa/row.ts';
+import { ROWS } from '../../src/isa/rows.ts';
+import { cryptoLifts } from '../../src/lift/crypto.ts';
+import { floatingPointLifts } from '../../src/lift/floating-point.ts';
+import type { Lifts } from '../../src/lift/lift.ts';
+import { packedIntegerLifts } from '../../src/lift/packed-integer.ts';
+import { packedMoveLifts } from '../../src/lift/packed-move.ts';
+import { packedShuffleLifts } from '../../src/lift/packed-shuffle.ts';
+import { packedStringLifts } from '../../src/lift/packed-string.ts';
 
 const FAMILIES = [
   packedMoveLifts,

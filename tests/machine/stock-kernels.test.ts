@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { boot } from './testing/boot.ts';
-import { ram } from './testing/kernel-builder.ts';
+import { boot } from '../../src/machine/boot/testing/boot.ts';
+import { ram } from '../../src/machine/boot/testing/kernel-builder.ts';
 
 const KERNEL_PHYSICAL = 0x1000000;
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'bulkhead', 'images');
