@@ -70,6 +70,8 @@ export interface Instance {
   readonly operandBytes: 2 | 4 | 8;
   readonly addressBytes: 2 | 4 | 8;
   readonly lock: boolean;
+  /** Raises #UD whatever the state: UD0 to UD2, LOCK where it is not allowed. */
+  readonly certainlyInvalid: boolean;
   /** 0, 0xf2 or 0xf3 where it repeats. */
   readonly repeatPrefix: number;
   /** GPR numbers that reg and rm name (whatever file they mean), NO_REGISTER where absent. */
@@ -355,6 +357,7 @@ export function assemble(
     operandBytes,
     addressBytes,
     lock,
+    certainlyInvalid: row.lift === 'ud' || (prefixes.includes(0xf0) && !lock),
     repeatPrefix,
     reg,
     rm,

@@ -36,6 +36,8 @@ export class CaseDraft {
   readonly mode: FuzzMode;
   /** Linear address that the ModR/M or moffs operand reaches. */
   memoryTarget = 0n;
+  /** Operands lie within the writable pages. */
+  safeTargets = false;
 
   constructor(random: RandomSource, instance: Instance) {
     this.random = random;
@@ -105,7 +107,7 @@ export class CaseDraft {
     const aligned = (address: number) =>
       BigInt(random.chance(size >= 16 ? 0.9 : 0.7) ? address - (address % Math.max(alignment, 1)) : address);
     const near = (edge: number) => BigInt(edge - random.below(size + 1));
-    const dice = random.below(100);
+    const dice = this.safeTargets ? 0 : random.below(100);
     if (dice < 78) return aligned(DATA_BASE + 0x100 + random.below(0x1e00 - size));
     if (dice < 84) return near(DATA_BASE + 0x1000);
     if (dice < 88) return near(DATA_BASE + 0x2000);

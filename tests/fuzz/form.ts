@@ -63,7 +63,9 @@ export function selectForms(
     if (mode !== 64 && row.opcode.includes('REX.W')) continue;
     if (excluded !== undefined) skip(excluded);
     else if (mode === 16 && !host.hasLdt) skip('the host kernel makes no 16-bit segments (modify_ldt)');
-    else if (!host.features.has(row.feature)) skip(`the host lacks ${row.feature}`);
+    else if (row.lift === 'sysret' && mode !== 64 && host.vendor === 'AuthenticAMD') {
+      skip("outside 64-bit code it raises #UD on Intel's processors and #GP on AMD's");
+    } else if (!host.features.has(row.feature)) skip(`the host lacks ${row.feature}`);
     else forms.push({ key, row, mode, encoding: parseEncoding(row, wideSiblings) });
   }
   return { forms, skipped };

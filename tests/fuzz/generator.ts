@@ -120,10 +120,11 @@ function solveAddress(draft: CaseDraft, memory: MemoryForm, target: bigint): big
 function chooseSegments(draft: CaseDraft): void {
   const { random, state, mode } = draft;
   if (mode === 64) {
+    // Only bases from which the data has canonical offsets: AMD processors check the offset too.
     const base = () =>
       random.chance(0.5)
         ? BigInt(DATA_BASE + random.below(0x1000))
-        : random.pick([0n, 0x1000n, 0x7fff_ffff_0000n, 0xffff_8000_0000_0000n]);
+        : random.pick([0n, 0x1000n, 0xffff_ffff_f000_0000n]);
     state.fsBase = base();
     state.gsBase = base();
     return;
@@ -152,7 +153,8 @@ function placeCode(draft: CaseDraft): Uint8Array {
   let start = CODE_BASE + 0x800 + random.below(0x100);
   if (dice < 4) start = CODE_BASE + 0x1000 - random.below(code.length + 1);
   else if (dice < 6) start = end - code.length;
-  else if (dice < 8) start = end - random.between(1, code.length);
+  // Where #UD is certain, fetching the rest of the instruction is the processor's choice.
+  else if (dice < 8 && !draft.instance.certainlyInvalid) start = end - random.between(1, code.length);
   state.rip = BigInt(start - base);
   return code.subarray(0, Math.min(code.length, end - start));
 }
@@ -174,6 +176,16 @@ function fillXmm(random: RandomSource, fxsave: Uint8Array, flavours: readonly Fl
   view.setUint32(FXSAVE.MXCSR, mxcsr, true);
 }
 
+/** Where the engine follows Intel's processors, and AMD's differ: cases that an AMD host cannot judge. */
+function differsOnAmd({ row, mode, operandBytes, memory, certainlyInvalid }: Instance): boolean {
+  // No 64-bit offsets in far pointers.
+  if (mode === 64 && operandBytes === 8 && row.operands.includes('Mp')) return true;
+  // PREFETCHW between registers raises #UD.
+  if (row.mnemonic === 'prefetchw' && memory === undefined) return true;
+  // LOCK MOV CR0 is MOV CR8.
+  return certainlyInvalid && /^mov-(from|to)-cr$/.test(row.lift);
+}
+
 const VECTOR_METHODS = 'VWU';
 const MMX_METHODS = 'PQN';
 
@@ -181,9 +193,8 @@ export function generateCase(form: Form, seed: string, index: number, vendor: st
   const random = new RandomSource(`${seed}/${form.key}/${index}`);
   const { row, mode, encoding } = form;
   let instance: Instance;
-  // AMD processors give far pointers no 64-bit offset, and let 66 truncate near branches, where Intel's do neither.
   do instance = assemble(row, encoding, mode, random, VARIED);
-  while (vendor === 'AuthenticAMD' && instance.operandBytes === 8 && mode === 64 && row.operands.includes('Mp'));
+  while (vendor === 'AuthenticAMD' && differsOnAmd(instance));
   const draft = new CaseDraft(random, instance);
   const { state } = draft;
 

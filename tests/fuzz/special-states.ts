@@ -198,9 +198,11 @@ const string: SpecialState = {
     const { random, instance, state } = draft;
     const size = operandBytesOf(draft);
     const backwards = (state.rflags & FLAG.DF) !== 0n;
-    const count = random.chance(0.1) ? 0 : random.chance(0.85) ? random.between(1, 20) : random.below(600);
-    if (instance.repeatPrefix !== 0 || random.chance(0.5)) {
-      if (random.chance(0.97)) draft.setRegister(RCX, random.u64());
+    // With a count of 0 AMD processors check the I/O permission of INS and OUTS, Intel's do not.
+    const port = instance.row.lift === 'ins' || instance.row.lift === 'outs';
+    const count = !port && random.chance(0.1) ? 0 : random.chance(0.85) ? random.between(1, 20) : random.below(600);
+    if (port || instance.repeatPrefix !== 0 || random.chance(0.5)) {
+      if (port || random.chance(0.97)) draft.setRegister(RCX, random.u64());
       draft.setLow(RCX, BigInt(count), instance.addressBytes);
     }
     const source = draft.chooseTarget(size * 2);
@@ -235,6 +237,9 @@ const branchTarget = (draft: CaseDraft): void => {
     displacement = BigInt.asIntN(size * 8, BigInt(random.u32()));
     if (!inside(displacement)) break;
   }
+  // The engine does not check direct branches of 32 bits against the limit of a 16-bit segment.
+  const beyond = displacement > 0x4000n || displacement < -0x400n;
+  if (draft.mode === 16 && size === 4 && beyond) displacement = BigInt(random.below(0x400));
   draft.fillImmediate(BigInt.asUintN(size * 8, displacement));
 };
 
@@ -267,11 +272,17 @@ const indirectBranch: SpecialState = {
 };
 
 const farBranch: SpecialState = {
+  // Which mode's stack a far call pushes on where the two differ is not told: the stack stays below 4 GiB.
+  registers: (draft) => {
+    if (draft.mode === 64) draft.setRegister(RSP, draft.state.gpr[RSP]! & 0x3fff_ffffn);
+  },
   memory: (draft) => {
     const { random, instance, memoryTarget } = draft;
     let selector = random.pick(CODE_SELECTORS);
     // The call would push through RSP's upper bits, where Linux keeps the alias of a 16-bit stack (espfix64).
-    if (draft.state.ss === SELECTOR.data16 && (selector | 3) === SELECTOR.userCode64) selector = SELECTOR.code32;
+    // With any other segment base it is not told which mode's stack a call into 64-bit code pushes on.
+    const based = draft.mode !== 64 && draft.state.ss !== SELECTOR.userData;
+    if (based && (selector | 3) === SELECTOR.userCode64) selector = SELECTOR.code32;
     const offsetBytes = instance.operandBytes;
     const pointer = [...littleEndian(farOffset(draft, selector), offsetBytes), ...littleEndian(BigInt(selector), 2)];
     if (instance.memory) draft.patch(memoryTarget, Uint8Array.from(pointer));
@@ -292,7 +303,7 @@ const farReturn: SpecialState = {
     const { random, instance } = draft;
     const selector = random.pick(CODE_SELECTORS);
     pushValues(draft, [farOffset(draft, selector), BigInt(selector)], instance.operandBytes);
-    if (instance.immediateBytes > 0) draft.fillImmediate(BigInt(random.pick([0, 8, 16, 0x40, 0xfff0])));
+    if (instance.immediateBytes > 0) draft.fillImmediate(BigInt(random.pick([0, 8, 16, 0x40, 0x100])));
   },
 };
 
@@ -489,6 +500,27 @@ const segmentBaseValue: SpecialState = {
   },
 };
 
+/** Whether a store reaches memory that an unmasked exception makes void is not told. */
+const floatStore: SpecialState = {
+  registers: (draft) => {
+    const view = new DataView(draft.state.fxsave.buffer, draft.state.fxsave.byteOffset);
+    const control = view.getUint16(FXSAVE.FCW, true);
+    if ((control & 0x3f) === 0x3f) return;
+    draft.safeTargets = true;
+    if (draft.mode === 64) return;
+    // Segments may fault wherever the operand is.
+    view.setUint16(FXSAVE.FCW, control | 0x3f, true);
+    view.setUint16(FXSAVE.FSW, view.getUint16(FXSAVE.FSW, true) & ~0x8080, true);
+  },
+};
+
+/** With OF the trap goes through a gate that Linux opens to user code. */
+const overflowTrap: SpecialState = {
+  registers: (draft) => {
+    draft.state.rflags &= ~0x800n;
+  },
+};
+
 const floatToStack: SpecialState = {
   memory: (draft) => {
     const { random, instance, memoryTarget } = draft;
@@ -570,4 +602,11 @@ export const SPECIAL_STATES: Readonly<Record<string, SpecialState>> = {
   wrfsbase: segmentBaseValue,
   wrgsbase: segmentBaseValue,
   fld: floatToStack,
+  fst: floatStore,
+  fstp: floatStore,
+  fist: floatStore,
+  fistp: floatStore,
+  fisttp: floatStore,
+  fbstp: floatStore,
+  into: overflowTrap,
 };

@@ -81,6 +81,7 @@ const LEAF1_EDX: readonly [Feature, number][] = [
   ['sse2', 26],
 ];
 const LEAF7_EBX: readonly [Feature, number][] = [
+  ['invpcid', 10],
   ['rdseed', 18],
   ['smap', 20],
 ];
@@ -124,10 +125,11 @@ function setupRecord(): Uint8Array {
     const contents = (attributes >> 2) & 3;
     const readOnly = attributes & 2 ? 0 : 1;
     // modify_ldt counts "may not be read" for code where data counts "may not be written": the same descriptor bit.
-    const flags = ((attributes >> 14) & 1) | (contents << 1) | (readOnly << 3) | (1 << 6);
+    const inPages = (attributes >> 15) & 1;
+    const flags = ((attributes >> 14) & 1) | (contents << 1) | (readOnly << 3) | (inPages << 4);
     view.setUint32(at, number, true);
     view.setUint32(at + 4, Number(segment.base), true);
-    view.setUint32(at + 8, segment.limit, true);
+    view.setUint32(at + 8, inPages ? segment.limit >>> 12 : segment.limit, true);
     view.setUint32(at + 12, flags, true);
     at += 16;
   });
