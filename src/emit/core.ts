@@ -335,6 +335,61 @@ function pushLookup(f: FunctionWriter, imports: Imports, target: number, rec: nu
   f.end();
 }
 
+/** Dispatches to the slow twin of the record's handler. */
+function pushSlow(f: FunctionWriter, imports: Imports): void {
+  f.get(CPU);
+  f.get(REC);
+  f.get(REC);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.i32(1);
+  f.pure('i32.add');
+  f.returnCallIndirect(imports.handlerType);
+}
+
+function slow(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(2);
+  pushSlow(f, imports);
+  return f;
+}
+
+function miss(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(4);
+  const host = f.local('i32');
+  f.get(CPU);
+  f.get(REC);
+  f.get(2);
+  f.pure('i32.wrap_i64');
+  f.get(2);
+  f.i64(32n);
+  f.pure('i64.shr_u');
+  f.pure('i32.wrap_i64');
+  f.get(3);
+  f.call(imports.services.translate);
+  f.tee(host);
+  f.i32(1);
+  f.pure('i32.gt_u');
+  f.if();
+  pushDispatch(f, imports, REC);
+  f.end();
+  f.get(host);
+  f.if();
+  pushSlow(f, imports);
+  f.end();
+  return f;
+}
+
+function resume(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(2);
+  f.get(CPU);
+  f.get(REC);
+  loadField(f, 'codePage');
+  f.get(REC);
+  f.memory('i64.load16_u', RECORD.ip);
+  f.pure('i64.add');
+  f.returnCall(imports.core.jump);
+  return f;
+}
+
 function jump(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(3);
   const rec = f.local('i32');
@@ -407,6 +462,9 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('slowModify8', slowModify(imports, 8));
   define('offset', offset());
   define('genericAddress', genericAddress(imports));
+  define('miss', miss(imports));
+  define('slow', slow(imports));
+  define('resume', resume(imports));
   define('jump', jump(imports));
   define('jumpDirect', jumpDirect(imports));
 }

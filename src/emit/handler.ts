@@ -51,10 +51,13 @@ class HandlerEmitter {
   /** modify-load's node id -> local with the host offset of the access, 0 for the slow way. */
   private readonly hosts = new Map<number, number>();
   private readonly entry: number;
+  /** A TLB miss leaves the handler by a tail call and the instruction starts again. */
+  private readonly restarts: boolean;
 
-  constructor(imports: Imports, long: boolean) {
+  constructor(imports: Imports, long: boolean, restarts: boolean) {
     this.imports = imports;
     this.long = long;
+    this.restarts = restarts;
     this.entry = this.f.local('i32');
   }
 
@@ -207,6 +210,20 @@ class HandlerEmitter {
     f.pure('i64.eq');
   }
 
+  /** Leaves the handler when the access misses; goes on with the entry in `this.entry`. */
+  private hitOrRestart(address: number, sizeBytes: number, write: boolean): void {
+    const { f } = this;
+    this.lookup(address, sizeBytes, write);
+    f.pure('i32.eqz');
+    f.if();
+    f.get(CPU);
+    f.get(REC);
+    f.get(address);
+    f.i32(sizeBytes | (write ? 0x100 : 0));
+    f.returnCall(this.imports.core.miss);
+    f.end();
+  }
+
   private pushHost(address: number): void {
     const { f } = this;
     f.get(address);
@@ -221,6 +238,14 @@ class HandlerEmitter {
     const address = this.addressLocal(value.args[0]!);
     const type = sizeBytes === 16 ? 'v128' : 'i64';
     const result = f.local(type);
+    if (this.restarts) {
+      this.hitOrRestart(address, sizeBytes, false);
+      this.pushHost(address);
+      f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
+      f.set(result);
+      this.locals.set(value.id, result);
+      return;
+    }
     this.lookup(address, sizeBytes, false);
     f.if();
     this.pushHost(address);
@@ -243,6 +268,13 @@ class HandlerEmitter {
     const stored = f.local(sizeBytes === 16 ? 'v128' : 'i64');
     this.push(value.args[1]!);
     f.set(stored);
+    if (this.restarts) {
+      this.hitOrRestart(address, sizeBytes, true);
+      this.pushHost(address);
+      f.get(stored);
+      f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
+      return;
+    }
     this.lookup(address, sizeBytes, true);
     f.if();
     this.pushHost(address);
@@ -264,6 +296,16 @@ class HandlerEmitter {
     const address = this.addressLocal(value.args[0]!);
     const old = f.local('i64');
     const host = f.local('i32');
+    if (this.restarts) {
+      this.hitOrRestart(address, size, true);
+      this.pushHost(address);
+      f.tee(host);
+      f.memory(LOADS[size]!, 0);
+      f.set(old);
+      this.locals.set(value.id, old);
+      this.hosts.set(value.id, host);
+      return;
+    }
     this.lookup(address, size, true);
     f.if();
     this.pushHost(address);
@@ -299,8 +341,10 @@ class HandlerEmitter {
       f.get(stored);
       f.memory(STORES[size]!, 0);
     };
-    f.get(host);
-    f.if();
+    if (!this.restarts) {
+      f.get(host);
+      f.if();
+    }
     if (value.lock === true) {
       if (size > 1) {
         f.get(host);
@@ -323,6 +367,7 @@ class HandlerEmitter {
     } else {
       plain();
     }
+    if (this.restarts) return;
     f.else();
     f.get(CPU);
     f.get(REC);
@@ -364,19 +409,61 @@ class HandlerEmitter {
         f.memory('i64.load', 0);
         f.pure('i64.add');
         return;
+      case 'segmented':
+        if (this.restarts) {
+          this.segmentedAddress(value);
+          return;
+        }
+        this.genericAddress(value);
+        return;
       case 'generic':
-        f.get(CPU);
-        f.get(REC);
-        f.i32(value.size! | (value.write === true ? 0x100 : 0));
-        if (value.args.length > 0) this.push(value.args[0]!);
-        else f.i64(0n);
-        this.core('genericAddress');
-        f.tee(this.keepLater(value));
-        f.drop();
-        this.returnIfStopped();
-        f.get(this.locals.get(value.id)!);
+        this.genericAddress(value);
         return;
     }
+  }
+
+  /** FS or GS in 64-bit code. An offset that is not canonical takes the slow way, which has the rules. */
+  private segmentedAddress(value: Value): void {
+    const { f } = this;
+    const offset = f.local('i64');
+    pushIndexedSum(f, CPU, REC);
+    f.tee(offset);
+    f.i64(16n);
+    f.pure('i64.shl');
+    f.i64(16n);
+    f.pure('i64.shr_s');
+    f.get(offset);
+    f.pure('i64.ne');
+    f.if();
+    f.get(CPU);
+    f.get(REC);
+    f.returnCall(this.imports.core.slow);
+    f.end();
+    f.get(offset);
+    f.get(CPU);
+    f.get(REC);
+    f.memory('i32.load16_u', RECORD.segment);
+    f.pure('i32.add');
+    f.memory('i64.load', 0);
+    f.pure('i64.add');
+    if (value.args.length > 0) {
+      this.push(value.args[0]!);
+      f.pure('i64.add');
+    }
+  }
+
+  private genericAddress(value: Value): void {
+    const { f } = this;
+    f.get(CPU);
+    f.get(REC);
+    f.i32(value.size! | (value.write === true ? 0x100 : 0));
+    if (value.args.length > 0) this.push(value.args[0]!);
+    else f.i64(0n);
+    this.core('genericAddress');
+    f.tee(this.keepLater(value));
+    f.drop();
+    this.returnIfStopped();
+    f.get(this.locals.get(value.id)!);
   }
 
   private keepLater(value: Value): number {
@@ -509,6 +596,12 @@ class HandlerEmitter {
         this.pushNextIp();
         this.keep(value);
         return;
+      case 'next-record':
+        f.get(REC);
+        f.i32(RECORD.sizeBytes);
+        f.pure('i32.add');
+        f.set(REC);
+        return;
       case 'if':
         this.push(value.args[0]!);
         f.if();
@@ -638,26 +731,42 @@ class HandlerEmitter {
   }
 }
 
-/** Emits one handler from a lifted body. `long`: the form belongs to 64-bit code. */
-export function emitHandler(b: Builder, imports: Imports, long: boolean): FunctionWriter {
-  const emitter = new HandlerEmitter(imports, long);
+/** The accesses to memory and calls to the engine that a body contains, branches included. */
+function countEffects(statements: readonly Statement[]): { accesses: number; calls: number } {
+  let accesses = 0;
+  let calls = 0;
+  for (const { kind, name, whenTrue, whenFalse } of statements) {
+    if (kind === 'load' || kind === 'store' || kind === 'load-vector' || kind === 'store-vector') accesses++;
+    else if (kind === 'modify-load') accesses++;
+    else if (kind === 'call' && name !== 'raise') calls++;
+    for (const block of [whenTrue, whenFalse]) {
+      if (block === undefined) continue;
+      const inner = countEffects(block);
+      accesses += inner.accesses;
+      calls += inner.calls;
+    }
+  }
+  return { accesses, calls };
+}
+
+/**
+ * Whether a body may start again after a TLB miss: it has one access, so that two of them cannot evict each other for
+ * ever, and nothing before the access has an effect.
+ */
+export function canRestart(b: Builder): boolean {
+  const { accesses, calls } = countEffects(b.body);
+  return accesses === 1 && calls === 0;
+}
+
+/**
+ * Emits one handler from a lifted body. `long`: the form belongs to 64-bit code. `restarts`: the quick twin, which leaves
+ * at a TLB miss; the handler behind it in the table is the same without.
+ */
+export function emitHandler(b: Builder, imports: Imports, long: boolean, restarts: boolean): FunctionWriter {
+  const emitter = new HandlerEmitter(imports, long, restarts);
   emitter.body(b.body);
   emitter.next();
   return emitter.f;
-}
-
-/** Handler 0: the record stands for "look up the instruction at this place"; stale records and ends of runs become it. */
-export function emitResume(imports: Imports): FunctionWriter {
-  const f = new FunctionWriter(2);
-  f.get(CPU);
-  f.get(REC);
-  f.get(CPU);
-  f.memory('i64.load', STATE.codePage.offset);
-  f.get(REC);
-  f.memory('i64.load16_u', RECORD.ip);
-  f.pure('i64.add');
-  f.returnCall(imports.core.jump);
-  return f;
 }
 
 /** Handler 1: back to the run loop with `rip` at this place; ends a single step. */

@@ -3,6 +3,9 @@
 import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
 import type { ModuleWriter, WasmType } from '../wasm/encoder.ts';
 
+/** Handlers that one processor can have. */
+export const HANDLER_TABLE_SIZE = 16384;
+
 const HANDLER: readonly WasmType[] = ['i32', 'i32'];
 
 /** Core functions, generated once (core.ts): name -> [parameters, results]. All begin with (cpu, record). */
@@ -26,6 +29,15 @@ export const CORE = {
   offset: [HANDLER, ['i64']],
   /** Linear address of the record's memory operand: (cpu, record, sizeBytes | write << 8, signed distance from it). */
   genericAddress: [['i32', 'i32', 'i32', 'i64'], ['i64']],
+  /**
+   * An access missed the TLB: (cpu, record, address, sizeBytes | write << 8). Fills it and runs the record again, or runs
+   * the record's slow handler when the access cannot go through the TLB.
+   */
+  miss: [['i32', 'i32', 'i64', 'i32'], []],
+  /** Runs the record's slow handler, which is the next one in the table. */
+  slow: [HANDLER, []],
+  /** Handler 0. */
+  resume: [HANDLER, []],
   /** Goes to an offset in CS. */
   jump: [['i32', 'i32', 'i64'], []],
   /** Goes to a direct branch's target and links it when it lies in the same page. */
@@ -70,7 +82,8 @@ const typeOf = (
 /** Imports everything into a module; `core` functions are declared instead when the module defines them. */
 export function importAll(module: ModuleWriter, maximumPages: number, defineCore: boolean): Imports {
   module.importMemory('env', 'memory', 1, maximumPages);
-  module.importTable('env', 'table', 1);
+  const handlerType = module.type(HANDLER, []);
+  if (!defineCore) module.importTable('core', 'table', handlerType, HANDLER_TABLE_SIZE);
   const runtime = {} as Record<RuntimeName, number>;
   for (const name of names(RUNTIME)) {
     const signature: RuntimeSignature = RUNTIME[name];
@@ -84,8 +97,10 @@ export function importAll(module: ModuleWriter, maximumPages: number, defineCore
       services[name] = module.importFunction('services', name, typeOf(module, SERVICES[name]));
     }
     for (const name of names(CORE)) core[name] = module.declare(typeOf(module, CORE[name]));
+    // Places without a handler hold one that looks the instruction up again.
+    module.defineTable('table', handlerType, HANDLER_TABLE_SIZE, core.resume);
   } else {
     for (const name of names(CORE)) core[name] = module.importFunction('core', name, typeOf(module, CORE[name]));
   }
-  return { core, services, runtime, handlerType: module.type(HANDLER, []) };
+  return { core, services, runtime, handlerType };
 }

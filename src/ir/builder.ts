@@ -25,8 +25,11 @@ export interface RegisterLift {
   readonly sizeBytes: number;
 }
 
-/** How an address is formed. `generic` covers every mode and segment; the others are 64-bit code without one. */
-export type AddressShape = 'base' | 'indexed' | 'generic' | 'absolute';
+/**
+ * How an address is formed. `generic` covers every mode and segment; `segmented` is 64-bit code through FS or GS; the
+ * others are 64-bit code without a segment.
+ */
+export type AddressShape = 'base' | 'indexed' | 'segmented' | 'generic' | 'absolute';
 
 export interface MemoryLift {
   readonly kind: 'memory';
@@ -92,6 +95,7 @@ export type NodeKind =
   | 'modify-store'
   | 'call'
   | 'next-rip'
+  | 'next-record'
   | 'if'
   | 'jump-direct'
   | 'jump'
@@ -135,8 +139,19 @@ type Node = {
 
 const mask = (sizeBytes: number): bigint => (1n << BigInt(sizeBytes * 8)) - 1n;
 
-/** CR0-like constants live with the engine; lifted code needs only the vectors. */
+/** The operation that set the flags last, so that a condition on them can be computed from its operands. */
+export interface FlagSource {
+  readonly kind: 'subtract' | 'logic';
+  readonly sizeBytes: number;
+  /** Operands and result, zero-extended. */
+  readonly x: Value;
+  readonly y: Value;
+  readonly result: Value;
+}
+
 export class Builder {
+  /** Known only until anything else writes flags. */
+  flagSource: FlagSource | undefined;
   readonly body: Statement[] = [];
   private block: Statement[] = this.body;
   private nextId = 0;
@@ -377,7 +392,8 @@ export class Builder {
   /** Linear address `distance` (i64, signed) bytes from a memory operand's: bit strings reach beyond their operand. */
   displacedAddress(operand: OperandLift, write: boolean, distance: Value): Value {
     if (operand.kind !== 'memory') throw new Error('displacedAddress: not a memory operand');
-    if (operand.shape !== 'generic') return this.add(this.address(operand, write), distance);
+    if (operand.shape !== 'generic' && operand.shape !== 'segmented')
+      return this.add(this.address(operand, write), distance);
     return this.node('address', 'i64', [distance], { memory: operand, write, size: operand.sizeBytes });
   }
 
@@ -466,6 +482,11 @@ export class Builder {
   /** Address of the following instruction (RIP, EIP or IP as a value). */
   nextRip(): Value {
     return this.node('next-rip', 'i64', []);
+  }
+
+  /** Ends the first of two instructions that share a body: operands and the address are the next record's from here on. */
+  nextRecord(): void {
+    this.node('next-record', 'none', []);
   }
 
   /** Goes to the direct branch's target. */

@@ -6,6 +6,7 @@ import type { Builder, Value } from '../ir/builder.ts';
 const SIGN = 1n << 63n;
 
 function setResult(b: Builder, sizeBytes: number, result: Value): void {
+  b.flagSource = undefined;
   const extended = b.signExtend(result, sizeBytes);
   b.setField('flagZ', extended);
   b.setField('flagN', extended);
@@ -33,6 +34,7 @@ export function setAddFlags(b: Builder, sizeBytes: number, x: Value, y: Value, r
 export function setSubtractFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
   setResult(b, sizeBytes, result);
   setCarries(b, sizeBytes, subtractBorrows(b, x, y, result));
+  b.flagSource = { kind: 'subtract', sizeBytes, x, y, result };
 }
 
 /** Flags of AND, OR, XOR, TEST: CF and OF clear (AF is undefined, clear here). */
@@ -40,6 +42,7 @@ export function setLogicFlags(b: Builder, sizeBytes: number, result: Value): voi
   setResult(b, sizeBytes, result);
   b.setField('flagC', b.i64(0));
   b.setField('flagA', b.i32(0));
+  b.flagSource = { kind: 'logic', sizeBytes, x: result, y: result, result };
 }
 
 /** Flags of INC (`up`) and DEC: CF is kept. */
@@ -55,6 +58,7 @@ export function setStepFlags(b: Builder, sizeBytes: number, x: Value, result: Va
 
 /** CF from bit 63 of `carry`, OF from bit 63 of `overflow`; the other flags stay. */
 export function setCarryOverflow(b: Builder, carry: Value, overflow: Value): void {
+  b.flagSource = undefined;
   const cf = b.and(carry, b.i64(SIGN));
   const difference = b.and(b.xor(carry, overflow), b.i64(SIGN));
   b.setField('flagC', b.or(cf, b.shrU(difference, b.i64(1))));
@@ -83,6 +87,7 @@ export function setComparisonFlags(b: Builder, zero: Value, parity: Value, carry
 
 /** ZF alone, from an i32 or i64 condition value: ZF = (value == 0). SF and PF stay. */
 export function setZero(b: Builder, zeroWhenZero: Value): void {
+  b.flagSource = undefined;
   b.setField('flagZ', zeroWhenZero);
 }
 
@@ -120,9 +125,31 @@ function baseCondition(b: Builder, code: number): Value {
   }
 }
 
+/** A condition from the operands of the comparison that set the flags; undefined where that takes more than the flags. */
+function directCondition(b: Builder, pair: number): Value | undefined {
+  const source = b.flagSource;
+  if (source === undefined) return undefined;
+  const { kind, sizeBytes, x, y, result } = source;
+  const signed = (value: Value): Value => b.signExtend(value, sizeBytes);
+  if (pair === 2) return kind === 'subtract' ? b.eq(x, y) : b.eqz(result);
+  if (pair === 4) return b.ltS(signed(result), b.i64(0));
+  if (kind === 'logic') {
+    if (pair === 0 || pair === 1) return b.i32(0);
+    if (pair === 3) return b.eqz(result);
+    if (pair === 6) return b.ltS(signed(result), b.i64(0));
+    if (pair === 7) return b.op('i64.le_s', signed(result), b.i64(0));
+    return undefined;
+  }
+  if (pair === 1) return b.ltU(x, y);
+  if (pair === 3) return b.op('i64.le_u', x, y);
+  if (pair === 6) return b.ltS(signed(x), signed(y));
+  if (pair === 7) return b.op('i64.le_s', signed(x), signed(y));
+  return undefined;
+}
+
 /** Condition code 0 (O) to 15 (NLE) as an i32 0 or 1. */
 export function condition(b: Builder, code: number): Value {
-  const base = baseCondition(b, code >> 1);
+  const base = directCondition(b, code >> 1) ?? baseCondition(b, code >> 1);
   return (code & 1) === 0 ? base : b.op('i32.eqz', base);
 }
 

@@ -290,6 +290,8 @@ export class ModuleWriter {
   private readonly otherImports: ByteWriter[] = [];
   private readonly functions: { typeIndex: number; body: Uint8Array | undefined }[] = [];
   private readonly exports: [string, number][] = [];
+  private table: { name: string; size: number; filler: number } | undefined;
+  private tableType = 0;
   private readonly elements: { offset: number; functions: number[] }[] = [];
 
   type(parameters: readonly WasmType[], results: readonly WasmType[]): number {
@@ -318,15 +320,29 @@ export class ModuleWriter {
     this.otherImports.push(writer);
   }
 
-  importTable(module: string, name: string, minimum: number): void {
+  /** Imports table 0: functions of one type, so that indirect calls through it need no check of the type. */
+  importTable(module: string, name: string, typeIndex: number, size: number): void {
     const writer = new ByteWriter();
     writer.name(module);
     writer.name(name);
     writer.byte(0x01);
-    writer.byte(0x70);
-    writer.byte(0x00);
-    writer.u32(minimum);
+    this.writeTableType(writer, typeIndex, size);
+    this.tableType = typeIndex;
     this.otherImports.push(writer);
+  }
+
+  /** Defines table 0 with a fixed size, filled with one function, and exports it. */
+  defineTable(name: string, typeIndex: number, size: number, filler: number): void {
+    this.tableType = typeIndex;
+    this.table = { name, size, filler };
+  }
+
+  private writeTableType(writer: ByteWriter, typeIndex: number, size: number): void {
+    writer.byte(0x64);
+    writer.s32(typeIndex);
+    writer.byte(0x01);
+    writer.u32(size);
+    writer.u32(size);
   }
 
   /** Declares a function, so that others can call it before its body is there. Returns its index. */
@@ -382,8 +398,25 @@ export class ModuleWriter {
       writer.u32(this.functions.length);
       for (const { typeIndex } of this.functions) writer.u32(typeIndex);
     });
+    const { table } = this;
+    if (table !== undefined) {
+      section(4, (writer) => {
+        writer.u32(1);
+        writer.byte(0x40);
+        writer.byte(0x00);
+        this.writeTableType(writer, this.tableType, table.size);
+        writer.byte(0xd2);
+        writer.u32(table.filler);
+        writer.byte(0x0b);
+      });
+    }
     section(7, (writer) => {
-      writer.u32(this.exports.length);
+      writer.u32(this.exports.length + (table === undefined ? 0 : 1));
+      if (table !== undefined) {
+        writer.name(table.name);
+        writer.byte(0x01);
+        writer.u32(0);
+      }
       for (const [name, index] of this.exports) {
         writer.name(name);
         writer.byte(0x00);
@@ -394,12 +427,20 @@ export class ModuleWriter {
       section(9, (writer) => {
         writer.u32(this.elements.length);
         for (const { offset, functions } of this.elements) {
+          // Active, table 0, expressions of the table's own type (5.5.12, form 6).
+          writer.u32(6);
           writer.u32(0);
           writer.byte(0x41);
           writer.s32(offset);
           writer.byte(0x0b);
+          writer.byte(0x64);
+          writer.s32(this.tableType);
           writer.u32(functions.length);
-          for (const index of functions) writer.u32(index);
+          for (const index of functions) {
+            writer.byte(0xd2);
+            writer.u32(index);
+            writer.byte(0x0b);
+          }
         }
       });
     }

@@ -42,6 +42,8 @@ export interface CodeCacheParts {
   decode(bytes: Uint8Array, offset: number, available: number, codeSize: CodeSize): Instruction | DecodeFailure;
   /** Writes the record for an instruction at `ip`; gives false when nothing can follow it in a run. */
   writeRecord(record: number, instruction: Instruction, ip: number): boolean;
+  /** Lets the record of `first` run the instruction behind it too, where that pair is worth it. */
+  fuse(record: number, first: Instruction, second: Instruction): void;
   /** Writes the record of one of the engine's own handlers. */
   writeSpecial(
     record: number,
@@ -155,6 +157,7 @@ export class CodeCache {
     let record = first;
     let offset = start;
     let open = true;
+    let previous: Instruction | undefined;
     while (open) {
       const known = offset < 4096 ? words[table + offset]! : 0;
       if (known !== 0) {
@@ -175,6 +178,8 @@ export class CodeCache {
       }
       this.decodedInstructions++;
       open = parts.writeRecord(record, instruction, offset);
+      if (previous !== undefined) parts.fuse(record - RECORD.sizeBytes, previous, instruction);
+      previous = instruction;
       this.mark(watched, offset, instruction.lengthBytes);
       offset += instruction.lengthBytes;
       record += RECORD.sizeBytes;

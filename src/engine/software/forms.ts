@@ -153,7 +153,8 @@ const fitsDisplacement = (value: bigint): boolean => value >= -0x80000000n && va
 
 function addressShape(operand: MemoryOperand, long: boolean): AddressShape {
   if (long && !fitsDisplacement(operand.displacement)) return 'absolute';
-  if (!long || !isFlat(operand)) return 'generic';
+  if (!long || operand.addressBytes !== 8) return 'generic';
+  if (!isFlat(operand)) return 'segmented';
   return operand.index === NO_REGISTER ? 'base' : 'indexed';
 }
 

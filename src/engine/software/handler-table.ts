@@ -1,15 +1,12 @@
-// The table of generated handlers. A form's handler is generated when the first instruction of that form is decoded;
-// forms that came up together share a WebAssembly module.
+// The table of generated handlers. A form's handler is generated when the first instruction of that form is decoded.
 
 import { defineCore } from '../../emit/core.ts';
-import { emitHandler, emitLeave, emitLink, emitResume, emitRuntimeHandler } from '../../emit/handler.ts';
-import { CORE, type CoreName, importAll, type ServiceName } from '../../emit/imports.ts';
+import { canRestart, emitHandler, emitLeave, emitLink, emitRuntimeHandler } from '../../emit/handler.ts';
+import { CORE, type CoreName, HANDLER_TABLE_SIZE, importAll, type ServiceName } from '../../emit/imports.ts';
 import { Builder, type InstructionLift } from '../../ir/builder.ts';
 import type { RuntimeName } from '../../ir/runtime.ts';
 import { LIFTS } from '../../lift/lifts.ts';
 import { FunctionWriter, ModuleWriter } from '../../wasm/encoder.ts';
-
-const TABLE_SIZE = 16384;
 
 /** The engine's own handlers, in table order. */
 export const SPECIAL_HANDLERS = { resume: 0, leave: 1, link: 2, cross: 3, invalid: 4, 'too-long': 5 } as const;
@@ -25,10 +22,11 @@ type RunExport = (cpu: number, record: number) => void;
 
 export class HandlerTable {
   private readonly parts: HandlerParts;
-  private readonly table: WebAssembly.Table;
   private readonly core: Record<string, WebAssembly.ExportValue>;
   private readonly maximumPages: number;
   private readonly indices = new Map<string, number>();
+  /** A handler that runs two instructions -> the one of the first alone. */
+  private readonly firstOfPair = new Map<number, number>();
   private next = FIRST_FORM;
   readonly run: RunExport;
   modules = 1;
@@ -36,7 +34,6 @@ export class HandlerTable {
   constructor(parts: HandlerParts) {
     this.parts = parts;
     this.maximumPages = parts.memory.buffer.byteLength / 65536;
-    this.table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE });
     const module = new ModuleWriter();
     const imports = importAll(module, this.maximumPages, true);
     defineCore(module, imports);
@@ -46,7 +43,7 @@ export class HandlerTable {
       module.define(index, writer);
       specials.push(index);
     };
-    define(emitResume(imports));
+    specials.push(imports.core.resume);
     define(emitLeave());
     define(emitLink(imports));
     define(emitRuntimeHandler(imports, 'cross'));
@@ -82,7 +79,7 @@ export class HandlerTable {
     const module = new WebAssembly.Module(writer.finish());
     const { memory, runtime, services } = this.parts;
     const instance = new WebAssembly.Instance(module, {
-      env: { memory, table: this.table },
+      env: { memory },
       runtime: runtime as unknown as WebAssembly.ModuleImports,
       services: services as unknown as WebAssembly.ModuleImports,
       core,
@@ -92,33 +89,49 @@ export class HandlerTable {
 
   /** The handler of a form; generated now if it is new. */
   indexOf(key: string, lift: InstructionLift): number {
-    return this.indices.get(key) ?? this.generate([[key, lift]]);
+    return this.indices.get(key) ?? this.generate(key, [lift]);
   }
 
-  /** Generates handlers for several forms in one module; gives the first one's index. */
-  generate(forms: readonly (readonly [string, InstructionLift])[]): number {
-    const first = this.next;
-    if (first + forms.length > TABLE_SIZE) throw new Error('the table of handlers is full');
+  /** A handler that runs an instruction and, by the record behind it, the conditional jump that follows. */
+  indexOfPair(index: number, key: string, lifts: readonly [InstructionLift, InstructionLift]): number {
+    const known = this.indices.get(key);
+    if (known !== undefined) return known;
+    const pair = this.generate(key, lifts);
+    this.firstOfPair.set(pair, index);
+    return pair;
+  }
+
+  /** The handler for the record's own instruction alone. */
+  single(index: number): number {
+    return this.firstOfPair.get(index) ?? index;
+  }
+
+  /** Generates a form's handler, and its slow twin behind it where it has one; gives the index. */
+  private generate(key: string, lifts: readonly InstructionLift[]): number {
     const module = new ModuleWriter();
     const imports = importAll(module, this.maximumPages, false);
-    const functions = forms.map(([key, lift]) => {
+    const builder = new Builder();
+    lifts.forEach((lift, position) => {
       const write = LIFTS[lift.lift];
       if (write === undefined) throw new Error(`no lifting function: ${lift.lift} (${key})`);
-      const builder = new Builder();
+      if (position > 0) builder.nextRecord();
       write(builder, lift);
+    });
+    const long = lifts[0]!.long;
+    const functions = (canRestart(builder) ? [true, false] : [false]).map((restarts) => {
       const index = module.declare(imports.handlerType);
-      module.define(index, emitHandler(builder, imports, lift.long));
+      module.define(index, emitHandler(builder, imports, long, restarts));
       return index;
     });
+    const first = this.next;
+    if (first + functions.length > HANDLER_TABLE_SIZE) throw new Error('the table of handlers is full');
     module.element(first, functions);
-    const core: Record<string, WebAssembly.ExportValue> = {};
+    const core: Record<string, WebAssembly.ExportValue> = { table: this.core.table! };
     for (const name of Object.keys(CORE) as CoreName[]) core[name] = this.core[name]!;
     this.instantiate(module, core);
     this.modules++;
-    forms.forEach(([key], k) => {
-      this.indices.set(key, first + k);
-    });
-    this.next += forms.length;
+    this.indices.set(key, first);
+    this.next += functions.length;
     return first;
   }
 }

@@ -45,6 +45,9 @@ import { X87 } from './x87.ts';
 /** Jumps between two polls: some 100 microseconds of work. */
 const BUDGET = 4096;
 
+/** Instructions that a conditional jump behind them may share a handler with. */
+const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
+
 const DB = 1;
 const UD = 6;
 const NM = 7;
@@ -85,7 +88,10 @@ export class SoftwareVcpu implements Vcpu {
 
   private fault: GuestFault | undefined;
   private halted = false;
+  /** STI: interrupts wait for one instruction. */
   private shadow = false;
+  /** MOV or POP to SS: debug traps wait too. */
+  private stackShadow = false;
   private nmiBlocked = false;
   private nmiPending = false;
   /** DR6 bits of traps that follow the instruction just run. */
@@ -114,6 +120,7 @@ export class SoftwareVcpu implements Vcpu {
       recordsEnd: layout.recordsEnd,
       decode,
       writeRecord: (record, instruction, ip) => this.writeRecord(record, instruction, ip),
+      fuse: (record, first, second) => this.fuse(record, first, second),
       writeSpecial: (record, kind, ip, link) => this.writeSpecial(record, SPECIAL_HANDLERS[kind], ip, link),
       forbidDirectWrites: (page) => this.mmu.forbidDirectWrites(page),
       clearCodeTlbs: () => this.mmu.clearCodeTlbs(),
@@ -175,6 +182,17 @@ export class SoftwareVcpu implements Vcpu {
     this.view.setUint16(record + RECORD.handler, this.handlers.indexOf(key, lift), true);
     const { row } = instruction;
     return row.ends !== true || row.lift === 'jcc' || row.lift.startsWith('loop') || row.lift === 'jrcxz';
+  }
+
+  /** A comparison or an arithmetic instruction without a store, and the conditional jump behind it, become one handler. */
+  private fuse(record: number, first: Instruction, second: Instruction): void {
+    if (second.row.lift !== 'jcc' || !FUSED_LIFTS.has(first.row.lift)) return;
+    const comparison = first.row.lift === 'cmp' || first.row.lift === 'test';
+    if (!comparison && first.operands[0]!.kind !== 'register') return;
+    const [one, two] = [formOf(first), formOf(second)];
+    const single = this.view.getUint16(record + RECORD.handler, true);
+    const pair = this.handlers.indexOfPair(single, `${one.key} + ${two.key}`, [one.lift, two.lift]);
+    this.view.setUint16(record + RECORD.handler, pair, true);
   }
 
   private writeSpecial(record: number, handler: number, ip: number, link: number): void {
@@ -504,35 +522,37 @@ export class SoftwareVcpu implements Vcpu {
       checkPrivileged: () => system.requirePrivilege(s),
       lldt: (selector) => transfer.lldt(t, selector),
       ltr: (selector) => transfer.ltr(t, selector),
-      loadSegment: (index, selector) => {
+      loadSegment: (place, selector) => {
+        // LSS holds nothing back: bit 3 says that it loads.
+        const [index, held] = [place & 7, place < 8];
         transfer.loadSegment(t, index, selector);
-        if (index === 2) this.shadow = true;
+        if (index === 2 && held) this.stackShadow = true;
       },
       inspectSelector: (kind, selector) => transfer.inspectSelector(t, kind, selector),
       invlpg: (address) =>
         mmu.invalidatePage(Number(address & 0xffffffffn) | 0, Number((address >> 32n) & 0xffffffffn) | 0),
       invpcid: (type, address) => {
-        const low = mmu.read(BigInt.asUintN(64, address), 8, false);
+        const low = mmu.read(address, 8, false);
         const high = mmu.read(BigInt.asUintN(64, address + 8n), 8, false);
-        system.invpcid(s, BigInt.asUintN(64, type), low, high);
+        system.invpcid(s, type, low, high);
       },
       syscall: () => transfer.syscall(t),
       sysret: (operandBytes) => transfer.sysret(t, operandBytes),
       sysenter: () => transfer.sysenter(t),
       sysexit: (operandBytes) => transfer.sysexit(t, operandBytes),
       iret: (operandBytes) => transfer.iret(t, operandBytes),
-      farJump: (selector, offset, operandBytes) =>
-        transfer.farJump(t, selector, BigInt.asUintN(64, offset), operandBytes),
-      farCall: (selector, offset, operandBytes) =>
-        transfer.farCall(t, selector, BigInt.asUintN(64, offset), operandBytes),
+      farJump: (selector, offset, operandBytes) => transfer.farJump(t, selector, offset, operandBytes),
+      farCall: (selector, offset, operandBytes) => transfer.farCall(t, selector, offset, operandBytes),
       farReturn: (operandBytes, release) => transfer.farReturn(t, operandBytes, release),
-      writeFlags: (value, operandBytes) => transfer.writeFlags(t, BigInt.asUintN(64, value), operandBytes),
+      writeFlags: (value, operandBytes) => transfer.writeFlags(t, value, operandBytes),
       cli: () => transfer.cli(t),
       sti: () => {
         const off = (this.eflagsSystem & EFLAGS.IF) === 0;
         transfer.sti(t);
-        if (off) this.shadow = true;
-        if (this.host.interruptPending()) cpu.set32('interruptWaiting', 1);
+        const waiting = this.host.interruptPending();
+        if (waiting) cpu.set32('interruptWaiting', 1);
+        // Unless the run loop follows at once, the next instruction has run when it looks for interrupts.
+        if (off && (waiting || this.single)) this.shadow = true;
       },
       writeAc: (ac) => {
         cpu.set32('systemFlags', ac !== 0 ? this.eflagsSystem | EFLAGS.AC : this.eflagsSystem & ~EFLAGS.AC);
@@ -541,6 +561,7 @@ export class SoftwareVcpu implements Vcpu {
       hlt: () => {
         system.requirePrivilege(s);
         this.halted = true;
+        this.shadow = false;
       },
       swapgs: () => {
         system.requirePrivilege(s);
@@ -558,7 +579,7 @@ export class SoftwareVcpu implements Vcpu {
       enter: (size, level, operandBytes) => transfer.enter(t, operandBytes, level, size),
       pusha: (operandBytes) => transfer.pusha(t, operandBytes),
       popa: (operandBytes) => transfer.popa(t, operandBytes),
-      divide128: (divisor) => divide128(cpu, BigInt.asUintN(64, divisor)),
+      divide128: (divisor) => divide128(cpu, divisor),
       idivide128: (divisor) => idivide128(cpu, BigInt.asIntN(64, divisor)),
       rdrand: () => {
         crypto.getRandomValues(random);
@@ -566,19 +587,19 @@ export class SoftwareVcpu implements Vcpu {
       },
       fxsave: (address, wide) => {
         this.checkX87();
-        image.fxsave(this, BigInt.asUintN(64, address), wide !== 0);
+        image.fxsave(this, address, wide !== 0);
       },
       fxrstor: (address, wide) => {
         this.checkX87();
-        image.fxrstor(this, BigInt.asUintN(64, address), wide !== 0);
+        image.fxrstor(this, address, wide !== 0);
       },
       xsave: (address, wide, optimised) => {
         this.checkXsave();
-        image.xsave(this, BigInt.asUintN(64, address), wide !== 0, optimised !== 0);
+        image.xsave(this, address, wide !== 0, optimised !== 0);
       },
       xrstor: (address, wide) => {
         this.checkXsave();
-        image.xrstor(this, BigInt.asUintN(64, address), wide !== 0);
+        image.xrstor(this, address, wide !== 0);
       },
       xgetbv: () => {
         this.checkOsxsave();
@@ -593,7 +614,7 @@ export class SoftwareVcpu implements Vcpu {
         cpu.set32('mxcsr', value);
       },
       checkSegment: (index, offset, sizeBytes, write) =>
-        transfer.checkSegment(t, index, BigInt.asUintN(64, offset), sizeBytes, write !== 0),
+        transfer.checkSegment(t, index, offset, sizeBytes, write !== 0),
       checkPrivilegedOpcode: () => {
         if (cpu.get32('cpl') !== 0) throw new GuestFault(UD);
       },
@@ -619,7 +640,10 @@ export class SoftwareVcpu implements Vcpu {
       const call = functions[name] as (...args: unknown[]) => unknown;
       const signature: RuntimeSignature = RUNTIME[name];
       const zero = signature.result === 'i64' ? 0n : 0;
+      const wide = signature.parameters.flatMap((type, position) => (type === 'i64' ? [position] : []));
       wrapped[name] = (...args: unknown[]) => {
+        // WebAssembly hands i64 over as signed.
+        for (const position of wide) args[position] = BigInt.asUintN(64, args[position] as bigint);
         try {
           return call(...args);
         } catch (error) {
@@ -636,6 +660,7 @@ export class SoftwareVcpu implements Vcpu {
   private deliver(vector: number, errorCode: number | undefined, kind: 'hardware' | 'exception'): VcpuExit | undefined {
     this.halted = false;
     this.shadow = false;
+    this.stackShadow = false;
     const rip = this.cpu.get('rip');
     const outcome = transfer.deliverEvent(this.transferContext, { vector, errorCode, kind }, rip);
     if (outcome === 'shutdown') {
@@ -646,6 +671,7 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Takes what waits between two instructions. Gives an exit, or nothing. */
   private takeEvents(): VcpuExit | undefined {
+    if (this.stackShadow) return undefined;
     if (this.debugTraps !== 0 || this.taskTrap) {
       const bits = this.debugTraps;
       this.debugTraps = 0;
@@ -691,10 +717,14 @@ export class SoftwareVcpu implements Vcpu {
 
   private turn(): VcpuExit | undefined {
     const { view, base } = this;
-    if (this.halted || view.getInt32(base + STATE.budget.offset, true) <= 0) {
+    if (this.fault !== undefined) return this.settle();
+    let budget = view.getInt32(base + STATE.budget.offset, true);
+    if (this.halted || budget <= 0) {
       if (this.host.poll()) return { kind: 'interrupted' };
-      view.setInt32(base + STATE.budget.offset, BUDGET, true);
+      budget = BUDGET;
     }
+    // Turns count too: exceptions and system calls that lead to each other need no jump.
+    view.setInt32(base + STATE.budget.offset, budget - 1, true);
     const event = this.takeEvents();
     if (event !== undefined) return event;
     if (this.halted) {
@@ -703,7 +733,7 @@ export class SoftwareVcpu implements Vcpu {
       return undefined;
     }
     if (this.code.full) this.code.flush();
-    if (this.slow || this.shadow) return this.slowTurn();
+    if (this.slow || this.shadow || this.stackShadow) return this.slowTurn();
     this.enter();
     return this.settle();
   }
@@ -731,12 +761,13 @@ export class SoftwareVcpu implements Vcpu {
   /** One instruction with everything that is checked around it. */
   private slowTurn(): VcpuExit | undefined {
     const trapping = (this.eflagsSystem & EFLAGS.TF) !== 0;
-    const hadShadow = this.shadow;
+    const hadShadow = this.stackShadow;
     this.shadow = false;
+    this.stackShadow = false;
     if (!hadShadow && this.instructionBreakpoint()) return this.deliver(DB, undefined, 'exception');
     this.cpu.set32('systemFlags', this.eflagsSystem & ~EFLAGS.RF);
     this.enterSingle();
-    if (this.fault === undefined && trapping) this.debugTraps |= DR6.BS;
+    if (this.fault === undefined && trapping && !this.stackShadow) this.debugTraps |= DR6.BS;
     return this.settle();
   }
 
@@ -771,6 +802,8 @@ export class SoftwareVcpu implements Vcpu {
         const copy = base + STEP_RECORDS_OFFSET;
         this.bytes.copyWithin(copy, record, record + RECORD.sizeBytes);
         view.setUint32(copy + RECORD.link, 0, true);
+        const handler = view.getUint16(copy + RECORD.handler, true);
+        view.setUint16(copy + RECORD.handler, this.handlers.single(handler), true);
         const next = view.getUint16(record + RECORD.ip, true) + view.getUint8(record + RECORD.length);
         this.writeSpecial(copy + RECORD.sizeBytes, SPECIAL_HANDLERS.leave, next, 0);
         const budget = view.getInt32(base + STATE.budget.offset, true);
@@ -789,7 +822,34 @@ export class SoftwareVcpu implements Vcpu {
     const { cpu } = this;
     if (this.code.full) this.code.flush();
     const trapping = (this.eflagsSystem & EFLAGS.TF) !== 0;
-    this.shadow = false;
+    if (this.fault === undefined) {
+      this.shadow = false;
+      this.stackShadow = false;
+      const exit = this.stepOnce();
+      if (exit !== undefined) return { kind: 'exit', exit };
+    }
+    cpu.set32('stop', 0);
+    const { fault } = this;
+    this.fault = undefined;
+    if (fault !== undefined) {
+      return { kind: 'exception', vector: fault.vector, errorCode: this.errorCodeOf(fault) };
+    }
+    const traps = this.stackShadow ? 0 : this.debugTraps | (trapping ? DR6.BS : 0);
+    if (traps !== 0) {
+      this.debugTraps = 0;
+      cpu.set('dr6', cpu.get('dr6') | BigInt(traps));
+      return { kind: 'exception', vector: DB, errorCode: undefined };
+    }
+    return { kind: 'retired' };
+  }
+
+  /** Real-address mode has no error codes. */
+  private errorCodeOf(fault: GuestFault): number | undefined {
+    return (this.cpu.getLow('cr0') & CR0.PE) === 0 ? undefined : fault.errorCode;
+  }
+
+  private stepOnce(): VcpuExit | undefined {
+    const { cpu } = this;
     try {
       this.enterSingle();
       // A pool that was full has run nothing yet.
@@ -800,19 +860,9 @@ export class SoftwareVcpu implements Vcpu {
       }
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      return { kind: 'exit', exit: { kind: 'internal-error', message: `${error.message}\n${this.describe()}` } };
+      return { kind: 'internal-error', message: `${error.message}\n${this.describe()}` };
     }
-    cpu.set32('stop', 0);
-    const { fault } = this;
-    this.fault = undefined;
-    if (fault !== undefined) return { kind: 'exception', vector: fault.vector, errorCode: fault.errorCode };
-    const traps = this.debugTraps | (trapping ? DR6.BS : 0);
-    this.debugTraps = 0;
-    if (traps !== 0) {
-      cpu.set('dr6', cpu.get('dr6') | BigInt(traps));
-      return { kind: 'exception', vector: DB, errorCode: undefined };
-    }
-    return { kind: 'retired' };
+    return undefined;
   }
 
   // State.
@@ -822,7 +872,7 @@ export class SoftwareVcpu implements Vcpu {
     return image.exportState(
       { cpu: this.cpu, x87: this.x87, mmu: this.mmu, host: this.host, msrs: this.msrs },
       {
-        interruptShadow: this.shadow,
+        interruptShadow: this.shadow || this.stackShadow,
         nmiBlocked: this.nmiBlocked,
         nmiPending: this.nmiPending,
         halted: this.halted,
@@ -841,6 +891,7 @@ export class SoftwareVcpu implements Vcpu {
     cpu.set32('cpl', protectedMode ? (vm86 ? 3 : dpl) : 0);
     cpu.set32('stop', 0);
     this.shadow = events.interruptShadow;
+    this.stackShadow = false;
     this.nmiBlocked = events.nmiBlocked;
     this.nmiPending = events.nmiPending;
     this.halted = events.halted;
