@@ -50,7 +50,8 @@ const loadFarPointer =
   (segment: number): Lift =>
   (b, i) => {
     const { selector, offset } = farPointer(b, i, i.operands[1]!);
-    b.call('loadSegment', b.i32(segment), selector);
+    // Bit 3: a load of SS that holds no trap back.
+    b.call('loadSegment', b.i32(segment | 8), selector);
     b.write(i.operands[0]!, offset);
     b.leaveNext();
   };

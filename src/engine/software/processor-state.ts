@@ -3,6 +3,7 @@
 
 import { XMM_OFFSET } from '../../ir/guest-state.ts';
 import { XCR0 } from '../../isa/control-registers.ts';
+import { resetMsrs } from '../../isa/cpuid/portable-msrs.ts';
 import { MSR } from '../../isa/msrs.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import { SEGMENT_NAMES, VCPU_STATE_VERSION, type VcpuState } from '../vcpu-state.ts';
@@ -208,7 +209,10 @@ export function importState(c: WholeState, state: VcpuState): void {
   for (const name of ['cr0', 'cr2', 'cr3', 'cr4', 'efer', 'xcr0'] as const) cpu.set(name, state[name]);
   for (const name of ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'] as const) cpu.set(name, state.debug[name]);
   c.host.setCr8(Number(state.cr8));
-  for (const [index, value] of state.msrs) {
+  // An MSR that the state does not name has its reset value.
+  for (const field of MSR_FIELDS.values()) if (field !== 'fsBase' && field !== 'gsBase') cpu.set(field, 0n);
+  c.msrs.clear();
+  for (const [index, value] of [...resetMsrs(), ...state.msrs]) {
     const field = MSR_FIELDS.get(index);
     if (field !== undefined) cpu.set(field, value);
     else c.msrs.set(index, value);
