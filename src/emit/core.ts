@@ -399,7 +399,9 @@ function jump(imports: Imports): FunctionWriter {
   return f;
 }
 
-/** Sets `target` to a direct branch's target: codePage + imm0, truncated by the operand size that the record carries. */
+/**
+ * Sets `target` to a direct branch's target: codePage + imm0, truncated by the operand size that the record carries.
+ */
 function pushDirectTarget(f: FunctionWriter, target: number): void {
   loadField(f, 'codePage');
   f.get(REC);

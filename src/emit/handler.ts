@@ -759,8 +759,8 @@ export function canRestart(b: Builder): boolean {
 }
 
 /**
- * Emits one handler from a lifted body. `long`: the form belongs to 64-bit code. `restarts`: the quick twin, which leaves
- * at a TLB miss; the handler behind it in the table is the same without.
+ * Emits one handler from a lifted body. `long`: the form belongs to 64-bit code. `restarts`: the quick twin, which
+ * leaves at a TLB miss; the handler behind it in the table is the same without.
  */
 export function emitHandler(b: Builder, imports: Imports, long: boolean, restarts: boolean): FunctionWriter {
   const emitter = new HandlerEmitter(imports, long, restarts);

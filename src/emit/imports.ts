@@ -20,7 +20,9 @@ export const CORE = {
   slowStore4: [['i32', 'i32', 'i64', 'i64'], []],
   slowStore8: [['i32', 'i32', 'i64', 'i64'], []],
   slowStore16: [['i32', 'i32', 'i64', 'v128'], []],
-  /** Read for a later write: gives the value; the host offset, or 0 when the store must go the slow way, is in scratch0. */
+  /**
+   * Read for a later write: gives the value; the host offset, or 0 when the store must go the slow way, is in scratch0.
+   */
   slowModify1: [['i32', 'i32', 'i64'], ['i64']],
   slowModify2: [['i32', 'i32', 'i64'], ['i64']],
   slowModify4: [['i32', 'i32', 'i64'], ['i64']],
@@ -30,8 +32,8 @@ export const CORE = {
   /** Linear address of the record's memory operand: (cpu, record, sizeBytes | write << 8, signed distance from it). */
   genericAddress: [['i32', 'i32', 'i32', 'i64'], ['i64']],
   /**
-   * An access missed the TLB: (cpu, record, address, sizeBytes | write << 8). Fills it and runs the record again, or runs
-   * the record's slow handler when the access cannot go through the TLB.
+   * An access missed the TLB: (cpu, record, address, sizeBytes | write << 8). Fills it and runs the record again, or
+   * runs the record's slow handler when the access cannot go through the TLB.
    */
   miss: [['i32', 'i32', 'i64', 'i32'], []],
   /** Runs the record's slow handler, which is the next one in the table. */
@@ -49,8 +51,8 @@ export type CoreName = keyof typeof CORE;
 /** Services of the engine that only core functions call. */
 export const SERVICES = {
   /**
-   * Translates for an access: (cpu, record, address low, address high, sizeBytes | write << 8). Fills the TLB. Gives the
-   * host offset, 1 when the access must go through loadSpecial or storeSpecial, 0 when it faulted.
+   * Translates for an access: (cpu, record, address low, address high, sizeBytes | write << 8). Fills the TLB. Gives
+   * the host offset, 1 when the access must go through loadSpecial or storeSpecial, 0 when it faulted.
    */
   translate: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
   /** Page-crossing, MMIO and watched accesses; the value passes through scratch memory. 0: it faulted. */

@@ -422,7 +422,8 @@ export class Builder {
 
   /**
    * Read-modify-write: `change` maps the old value to the new one and may return more to do once the write has
-   * succeeded. With `lock` the change is atomic; an interfering write by another processor starts the instruction again.
+   * succeeded. With `lock` the change is atomic; an interfering write by another processor starts the instruction
+   * again.
    */
   modify(operand: OperandLift, lock: boolean, change: (old: Value) => Value): Value {
     if (operand.kind === 'register') {
@@ -484,7 +485,9 @@ export class Builder {
     return this.node('next-rip', 'i64', []);
   }
 
-  /** Ends the first of two instructions that share a body: operands and the address are the next record's from here on. */
+  /**
+   * Ends the first of two instructions that share a body: operands and the address are the next record's from here on.
+   */
   nextRecord(): void {
     this.node('next-record', 'none', []);
   }

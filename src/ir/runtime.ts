@@ -55,7 +55,9 @@ export const RUNTIME = {
   checkPrivileged: signature([], true),
   lldt: signature(['i32'], true),
   ltr: signature(['i32'], true),
-  /** A load of a segment register: (index, plus 8 where MOV SS's hold on traps and interrupts does not apply; selector). */
+  /**
+   * A load of a segment register: (index, plus 8 where MOV SS's hold on traps and interrupts does not apply; selector).
+   */
   loadSegment: signature(['i32', 'i32'], true),
   /** Selector checks that answer in ZF: (0 LAR, 1 LSL, 2 VERR, 3 VERW; selector). -1 when ZF is to be cleared. */
   inspectSelector: signature(['i32', 'i32'], true, 'i64'),

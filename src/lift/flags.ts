@@ -125,7 +125,9 @@ function baseCondition(b: Builder, code: number): Value {
   }
 }
 
-/** A condition from the operands of the comparison that set the flags; undefined where that takes more than the flags. */
+/**
+ * A condition from the operands of the comparison that set the flags; undefined where that takes more than the flags.
+ */
 function directCondition(b: Builder, pair: number): Value | undefined {
   const source = b.flagSource;
   if (source === undefined) return undefined;

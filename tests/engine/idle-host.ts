@@ -1,5 +1,5 @@
-// A machine with nothing in it, for tests of a processor alone: ports and MMIO answer all ones, time stands still unless
-// moved, interrupts and NMIs come when a test asks for them.
+// A machine with nothing in it, for tests of a processor alone: ports and MMIO answer all ones, time stands still
+// unless moved, interrupts and NMIs come when a test asks for them.
 
 import type { VcpuHost } from '../../src/engine/vcpu.ts';
 

@@ -41,7 +41,9 @@ export class PageTables {
     return table;
   }
 
-  /** Guest-physical address of the entry of `guestVirtual` at `level` (4: PML4E … 1: PTE); makes the tables above it. */
+  /**
+   * Guest-physical address of the entry of `guestVirtual` at `level` (4: PML4E … 1: PTE); makes the tables above it.
+   */
   entry(guestVirtual: bigint, level: 1 | 2 | 3 | 4): number {
     let table = this.root;
     for (let at = 4; ; at--) {

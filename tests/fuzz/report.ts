@@ -94,7 +94,8 @@ export function summarise(results: readonly FormResult[]): string {
   return rows
     .map(([lift, { forms, mismatches, cases, fields }]) => {
       const top = [...fields].sort((a, b) => b[1] - a[1]).slice(0, 4);
-      return `${lift}: ${mismatches} of ${cases} cases in ${forms} forms (${top.map(([name, n]) => `${name} ${n}`).join(', ')})`;
+      const words = top.map(([name, count]) => `${name} ${count}`).join(', ');
+      return `${lift}: ${mismatches} of ${cases} cases in ${forms} forms (${words})`;
     })
     .join('\n');
 }

@@ -1,5 +1,6 @@
-// What the manuals leave undefined, as data: flags, bits of the x87 status word, parts of memory images, and results that
-// processors only approximate. Everything else must agree. Sections are those of SDM volume 2 unless said otherwise.
+// What the manuals leave undefined, as data: flags, bits of the x87 status word, parts of memory images, and results
+// that processors only approximate. Everything else must agree. Sections are those of SDM volume 2 unless said
+// otherwise.
 
 import { EFLAGS } from '../../src/isa/flags.ts';
 import { FXSAVE } from '../oracle/fuzz-case.ts';
@@ -94,7 +95,8 @@ export const RULES: readonly Rule[] = [
   {
     lifts: ['shl', 'shr', 'sar'],
     source:
-      'SAL/SAR/SHL/SHR: AF undefined for a non-zero count, OF for counts other than 1, CF of SHL and SHR for counts not below the size',
+      'SAL/SAR/SHL/SHR: AF undefined for a non-zero count, OF for counts other than 1, ' +
+      'CF of SHL and SHR for counts not below the size',
     apply: (tolerance, generated) => {
       const count = shiftCount(generated);
       if (count > 0) tolerance.flags |= AF;
@@ -227,7 +229,8 @@ export const RULES: readonly Rule[] = [
   {
     lifts: ['fsin', 'fcos', 'fsincos', 'fptan', 'fpatan', 'f2xm1', 'fyl2x', 'fyl2xp1'],
     source:
-      'SDM 1, 8.3.10: transcendental results are within 1 ulp, so that C1 and the last places differ between processors',
+      'SDM 1, 8.3.10: transcendental results are within 1 ulp, so that C1 and the last places differ ' +
+      'between processors',
     apply: (tolerance) => {
       tolerance.statusWord |= C0 | C1 | C3;
       tolerance.extendedUlps = 8;

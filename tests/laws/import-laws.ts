@@ -27,7 +27,9 @@ export const HOUSE = [
   'cli',
 ] as const;
 
-/** These run in a browser as they are: no Node, no package, no global of Node's. `base` because all others import it. */
+/**
+ * These run in a browser as they are: no Node, no package, no global of Node's. `base` because all others import it.
+ */
 const BROWSER_CLEAN = [
   'base/',
   'isa/',

@@ -1,4 +1,5 @@
-// What a file may say and how: opening comment, line length, names, leftovers, words that do not belong in a repository.
+// What a file may say and how: opening comment, line length, names, leftovers, words that do not belong in a
+// repository.
 
 import { isTestCode, lineOf, sourceFiles, type Tree } from './tree.ts';
 

@@ -1,4 +1,5 @@
-// The files of the repository, read once for all laws. A test may also make a small tree of its own, to see a law broken.
+// The files of the repository, read once for all laws. A test may also make a small tree of its own, to see a law
+// broken.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -184,7 +184,9 @@ export class SoftwareVcpu implements Vcpu {
     return row.ends !== true || row.lift === 'jcc' || row.lift.startsWith('loop') || row.lift === 'jrcxz';
   }
 
-  /** A comparison or an arithmetic instruction without a store, and the conditional jump behind it, become one handler. */
+  /**
+   * A comparison or an arithmetic instruction without a store, and the conditional jump behind it, become one handler.
+   */
   private fuse(record: number, first: Instruction, second: Instruction): void {
     if (second.row.lift !== 'jcc' || !FUSED_LIFTS.has(first.row.lift)) return;
     const comparison = first.row.lift === 'cmp' || first.row.lift === 'test';
@@ -933,7 +935,8 @@ export class SoftwareVcpu implements Vcpu {
     const lines: string[] = [];
     for (let k = 0; k < 16; k += 4) lines.push(registers.slice(k, k + 4).join(' '));
     lines.push(
-      `rip=${hex(this.currentRip())} rflags=${cpu.eflags.toString(16)} cpl=${cpu.get32('cpl')} code=${cpu.get32('codeSize')}`,
+      `rip=${hex(this.currentRip())} rflags=${cpu.eflags.toString(16)} ` +
+        `cpl=${cpu.get32('cpl')} code=${cpu.get32('codeSize')}`,
       `cr0=${hex(cpu.get('cr0'))} cr2=${hex(cpu.get('cr2'))} cr3=${hex(cpu.get('cr3'))} cr4=${hex(cpu.get('cr4'))}`,
     );
     const bytes = [...this.instructionBytes()].map((byte) => byte.toString(16).padStart(2, '0'));

@@ -96,7 +96,8 @@ export const MODE_CASES: readonly EngineCase[] = [
   {
     name: 'a segment limit survives the return to real mode',
     mode: 'real16',
-    // lgdt [0]; mov eax, cr0; or al, 1; mov cr0, eax; mov cx, 0x10; mov ds, cx; and al, 0xfe; mov cr0, eax; mov eax, [ebx]; hlt
+    // lgdt [0]; mov eax, cr0; or al, 1; mov cr0, eax; mov cx, 0x10; mov ds, cx; and al, 0xfe; mov cr0, eax; mov eax,
+    // [ebx]; hlt
     code: '0f 01 16 00 00 0f 20 c0 0c 01 0f 22 c0 b9 10 00 8e d9 24 fe 0f 22 c0 67 66 8b 03 f4',
     steps: 'run',
     prepare: (guest) => {

@@ -1,4 +1,5 @@
-// Segment registers, limits and types (SDM volume 3, chapter 5.3 to 5.5), in protected mode, compatibility and real mode.
+// Segment registers, limits and types (SDM volume 3, chapter 5.3 to 5.5), in protected mode, compatibility and real
+// mode.
 
 import { SEGMENT_ATTRIBUTE } from '../../../src/engine/vcpu-state.ts';
 import { VECTOR } from '../../../src/isa/vectors.ts';
