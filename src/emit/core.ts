@@ -380,12 +380,27 @@ function miss(imports: Imports): FunctionWriter {
 
 function resume(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(2);
-  f.get(CPU);
-  f.get(REC);
+  const target = f.local('i64');
   loadField(f, 'codePage');
   f.get(REC);
   f.memory('i64.load16_u', RECORD.ip);
   f.pure('i64.add');
+  f.tee(target);
+  loadField(f, 'codeLimit');
+  f.pure('i64.gt_u');
+  f.if();
+  // The run loop raises what running off the end of CS raises.
+  f.get(CPU);
+  f.get(target);
+  f.memory('i64.store', STATE.rip.offset);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.record.offset);
+  f.return();
+  f.end();
+  f.get(CPU);
+  f.get(REC);
+  f.get(target);
   f.returnCall(imports.core.jump);
   return f;
 }
@@ -410,6 +425,14 @@ function pushDirectTarget(f: FunctionWriter, target: number): void {
   f.set(target);
   pushTruncated(f, target);
   f.set(target);
+}
+
+function directTarget(): FunctionWriter {
+  const f = new FunctionWriter(2);
+  const target = f.local('i64');
+  pushDirectTarget(f, target);
+  f.get(target);
+  return f;
 }
 
 function jumpDirect(imports: Imports): FunctionWriter {
@@ -467,6 +490,7 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('miss', miss(imports));
   define('slow', slow(imports));
   define('resume', resume(imports));
+  define('directTarget', directTarget());
   define('jump', jump(imports));
   define('jumpDirect', jumpDirect(imports));
 }

@@ -40,6 +40,7 @@ const isRead = (value: Value): boolean =>
   value.kind === 'location' ||
   value.kind === 'immediate' ||
   value.kind === 'next-rip' ||
+  value.kind === 'target' ||
   value.kind === 'offset';
 
 class HandlerEmitter {
@@ -594,6 +595,12 @@ class HandlerEmitter {
         return;
       case 'next-rip':
         this.pushNextIp();
+        this.keep(value);
+        return;
+      case 'target':
+        f.get(CPU);
+        f.get(REC);
+        this.core('directTarget');
         this.keep(value);
         return;
       case 'next-record':

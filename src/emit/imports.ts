@@ -40,6 +40,8 @@ export const CORE = {
   slow: [HANDLER, []],
   /** Handler 0. */
   resume: [HANDLER, []],
+  /** The target of the record's direct branch. */
+  directTarget: [HANDLER, ['i64']],
   /** Goes to an offset in CS. */
   jump: [['i32', 'i32', 'i64'], []],
   /** Goes to a direct branch's target and links it when it lies in the same page. */

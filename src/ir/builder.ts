@@ -96,6 +96,7 @@ export type NodeKind =
   | 'call'
   | 'next-rip'
   | 'next-record'
+  | 'target'
   | 'if'
   | 'jump-direct'
   | 'jump'
@@ -490,6 +491,11 @@ export class Builder {
    */
   nextRecord(): void {
     this.node('next-record', 'none', []);
+  }
+
+  /** The direct branch's target, truncated to its operand size. */
+  target(): Value {
+    return this.node('target', 'i64', []);
   }
 
   /** Goes to the direct branch's target. */

@@ -73,6 +73,8 @@ export const STATE = {
   cr4: field(0x218, 'u64'),
   efer: field(0x228, 'u64'),
   xcr0: field(0x230, 'u64'),
+  /** Limit of CS; all ones in 64-bit mode. */
+  codeLimit: field(0x238, 'u64'),
   gdtrBase: field(0x240, 'u64'),
   gdtrLimit: field(0x248, 'u32'),
   idtrBase: field(0x250, 'u64'),

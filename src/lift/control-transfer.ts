@@ -13,11 +13,22 @@ const GP = 13;
 /** Its number among the segment registers. */
 const CS = 1;
 
+/** Outside 64-bit code a direct branch beyond the limit of CS raises #GP(0) before anything changes. */
+function checkDirect(b: Builder, i: InstructionLift): void {
+  if (!i.long) checkTarget(b, b.target(), i.operandBytes);
+}
+
+function jump(b: Builder, i: InstructionLift): void {
+  checkDirect(b, i);
+  b.jumpDirect();
+}
+
 function jcc(b: Builder, i: InstructionLift): void {
-  b.if(condition(b, i.condition), () => b.jumpDirect());
+  b.if(condition(b, i.condition), () => jump(b, i));
 }
 
 function call(b: Builder, i: InstructionLift): void {
+  checkDirect(b, i);
   push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
   b.jumpDirect();
 }
@@ -57,23 +68,19 @@ function ret(b: Builder, i: InstructionLift): void {
   b.jump(value);
 }
 
-/** Decrements the count register of the address size and gives its new value. */
-function countDown(b: Builder, i: InstructionLift): Value {
-  const count = b.truncate(b.sub(b.gpr(RCX, i.addressBytes), b.i64(1)), i.addressBytes);
-  b.setGpr(RCX, i.addressBytes, count);
-  return count;
-}
-
 const loop =
   (zero: boolean | undefined) =>
   (b: Builder, i: InstructionLift): void => {
-    const more = b.op('i32.eqz', b.eqz(countDown(b, i)));
+    const count = b.truncate(b.sub(b.gpr(RCX, i.addressBytes), b.i64(1)), i.addressBytes);
+    const more = b.op('i32.eqz', b.eqz(count));
     const taken = zero === undefined ? more : b.op('i32.and', more, condition(b, zero ? 4 : 5));
+    if (!i.long) b.if(taken, () => checkDirect(b, i));
+    b.setGpr(RCX, i.addressBytes, count);
     b.if(taken, () => b.jumpDirect());
   };
 
 function jrcxz(b: Builder, i: InstructionLift): void {
-  b.if(b.eqz(b.gpr(RCX, i.addressBytes)), () => b.jumpDirect());
+  b.if(b.eqz(b.gpr(RCX, i.addressBytes)), () => jump(b, i));
 }
 
 /** Selector and offset of a far pointer, direct or in memory. */
@@ -116,7 +123,7 @@ function bound(b: Builder, i: InstructionLift): void {
 
 export const controlTransferLifts: Lifts = {
   jcc,
-  jmp: (b) => b.jumpDirect(),
+  jmp: jump,
   'jmp-indirect': jmpIndirect,
   call,
   'call-indirect': callIndirect,

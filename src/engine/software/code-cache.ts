@@ -27,6 +27,8 @@ interface WatchedPage {
   version: number;
 }
 
+const NOWHERE: WatchedPage = { chunks: new Uint8Array(4096 >> CHUNK_LOG2), pages: [], version: 0 };
+
 interface CrossSite {
   readonly codeSize: CodeSize;
   readonly secondPage: number;
@@ -196,7 +198,9 @@ export class CodeCache {
    * the physical page that follows in the guest's address space now. 0 when the pool is full.
    */
   cross(record: number, page: number, offset: number, codeSize: CodeSize, second: number): number {
-    const watched = this.watch(second);
+    // Behind the end of RAM there is nothing to watch, and all bits read as 1.
+    const inRam = second * 4096 < this.parts.ramBytes;
+    const watched = inRam ? this.watch(second) : NOWHERE;
     const known = this.crossSites.get(record);
     if (known !== undefined && known.secondPage === second && known.secondVersion === watched.version) {
       return known.record;
@@ -206,7 +210,8 @@ export class CodeCache {
     const from = GUEST_RAM_OFFSET + page * 4096 + offset;
     joined.set(this.bytes.subarray(from, from + left));
     const behind = GUEST_RAM_OFFSET + second * 4096;
-    joined.set(this.bytes.subarray(behind, behind + 15), left);
+    if (inRam) joined.set(this.bytes.subarray(behind, behind + 15), left);
+    else joined.fill(0xff, left);
     const instruction = this.parts.decode(joined, 0, joined.length, codeSize);
     const built = this.allocate(2 * RECORD.sizeBytes);
     if (built === 0) return 0;

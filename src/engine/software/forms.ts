@@ -88,6 +88,12 @@ const SIZED_LIFTS = new Set([
 
 /** Lifting functions whose meaning depends on whether the code is 64-bit. */
 const MODE_LIFTS = new Set([
+  'jmp',
+  'jcc',
+  'loop',
+  'loopz',
+  'loopnz',
+  'jrcxz',
   'push',
   'pop',
   'push-sreg',

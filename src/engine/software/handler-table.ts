@@ -96,6 +96,8 @@ export class HandlerTable {
   indexOfPair(index: number, key: string, lifts: readonly [InstructionLift, InstructionLift]): number {
     const known = this.indices.get(key);
     if (known !== undefined) return known;
+    // Every form must find room, whatever pairs a guest makes up.
+    if (this.next > HANDLER_TABLE_SIZE / 2) return index;
     const pair = this.generate(key, lifts);
     this.firstOfPair.set(pair, index);
     return pair;
@@ -124,7 +126,7 @@ export class HandlerTable {
       return index;
     });
     const first = this.next;
-    if (first + functions.length > HANDLER_TABLE_SIZE) throw new Error('the table of handlers is full');
+    if (first + functions.length > HANDLER_TABLE_SIZE) throw new RangeError('the table of handlers is full');
     module.element(first, functions);
     const core: Record<string, WebAssembly.ExportValue> = { table: this.core.table! };
     for (const name of Object.keys(CORE) as CoreName[]) core[name] = this.core[name]!;

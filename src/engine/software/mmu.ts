@@ -174,6 +174,20 @@ export class Mmu implements LinearMemory {
     this.bytes.fill(0, codeTlbOffset, codeTlbOffset + CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
   }
 
+  private readonly codeLimits = new Float64Array(2 * CODE_TLB_CLASSES);
+
+  /** Entries of the current code TLB were checked against the CS of another base or limit: they go. */
+  limitCode(base: number, limit: number): void {
+    const at = this.cpu.get32('codeTlb');
+    const kind = (at - this.layout.codeTlbOffset) / CODE_TLB.sizeBytes;
+    const { codeLimits } = this;
+    if (codeLimits[2 * kind] === base && codeLimits[2 * kind + 1] === limit) return;
+    // What a smaller segment let in, one of 4 GiB does.
+    if (limit !== 0xffffffff) this.bytes.fill(0, at, at + CODE_TLB.sizeBytes);
+    codeLimits[2 * kind] = base;
+    codeLimits[2 * kind + 1] = limit;
+  }
+
   fillCodeTlb(low: number, high: number, table: number): void {
     const slot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
     const at = (this.cpu.get32('codeTlb') + slot) >> 2;

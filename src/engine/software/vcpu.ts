@@ -65,11 +65,6 @@ export interface SoftwareVcpuOptions {
 
 type ServiceFunctions = Record<ServiceName, (...args: number[]) => number>;
 
-/** What ends run() besides an exit: thrown through generated code when the engine itself is at fault. */
-class EngineDefect extends Error {
-  override readonly name = 'EngineDefect';
-}
-
 export class SoftwareVcpu implements Vcpu {
   readonly cpu: CpuState;
   readonly mmu: Mmu;
@@ -112,7 +107,7 @@ export class SoftwareVcpu implements Vcpu {
     this.mmu = new Mmu(this.cpu, host, memory, layout, ramBytes);
     this.x87 = new X87(this.view, layout.stateOffset + X87_OFFSET);
     this.x87.reset();
-    const decode = createDecoder(PORTABLE_FEATURES);
+    const { decode } = this;
     this.code = new CodeCache({
       memory,
       ramBytes,
@@ -173,6 +168,9 @@ export class SoftwareVcpu implements Vcpu {
   }
 
   private single = false;
+  /** The next instruction is to be run on its own. */
+  private singleNext = false;
+  private readonly decode = createDecoder(PORTABLE_FEATURES);
 
   // Records.
 
@@ -225,6 +223,7 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Makes the rip field hold the address after generated code has returned. */
   private settleRip(): void {
+    if (this.cpu.get32('codeSize') !== 64) this.view.setUint32(this.base + STATE.rip.offset + 4, 0, true);
     if (this.cpu.get32('record') === 0) return;
     this.cpu.set('rip', this.currentRip());
     this.cpu.set32('record', 0);
@@ -243,11 +242,14 @@ export class SoftwareVcpu implements Vcpu {
     const codeSize: CodeSize = long ? 64 : (cs & SEGMENT_ATTRIBUTE.DB) !== 0 ? 32 : 16;
     const cpl = cpu.get32('cpl');
     cpu.set32('codeSize', codeSize);
-    cpu.set('codeBase', long ? 0n : cpu.segment(1).base);
+    const code = cpu.segment(1);
+    cpu.set('codeBase', long ? 0n : code.base);
+    cpu.set('codeLimit', long ? 0xffffffffffffffffn : BigInt(code.limit));
     cpu.set('stackBase', long ? 0n : cpu.segment(2).base);
     const wideStack = (cpu.attributes(2) & SEGMENT_ATTRIBUTE.DB) !== 0;
     cpu.set('stackMask', long ? 0xffffffffffffffffn : wideStack ? 0xffffffffn : 0xffffn);
     cpu.set32('codeTlb', this.mmu.codeTlbFor(cpl, codeSize));
+    if (!long) this.mmu.limitCode(Number(code.base), code.limit);
     for (let index = 0; index < 6; index++) {
       const at = base + segmentOffset(index);
       const attributes = view.getUint32(at + SEGMENT_FIELDS.attributes, true);
@@ -382,15 +384,27 @@ export class SoftwareVcpu implements Vcpu {
     const long = cpu.get32('codeSize') === 64;
     let low = view.getInt32(base + STATE.rip.offset, true);
     let high = view.getInt32(base + STATE.rip.offset + 4, true);
+    let limited = false;
     if (!long) {
-      if (low >>> 0 > view.getUint32(base + segmentOffset(1) + SEGMENT_FIELDS.limit, true)) throw new GuestFault(GP, 0);
+      const rip = low >>> 0;
+      const limit = view.getUint32(base + STATE.codeLimit.offset, true);
+      if (rip > limit) throw new GuestFault(GP, 0);
       low = (low + view.getInt32(base + STATE.codeBase.offset, true)) | 0;
       high = 0;
+      // In the page where CS ends every instruction is checked on its own.
+      limited = rip + 4095 - (low & 0xfff) > limit && limit !== 0xffffffff;
+      if (limited) {
+        if (!this.single) {
+          this.singleNext = true;
+          view.setUint32(base + STATE.stop.offset, 1, true);
+          return 0;
+        }
+        this.checkFetch(limit - rip + 1);
+      }
     }
     const guestPhysical = this.mmu.fetch(low, high);
-    if (guestPhysical >= this.ramBytes) {
-      throw new EngineDefect(`instruction fetch outside RAM at guest-physical 0x${guestPhysical.toString(16)}`);
-    }
+    // Where there is no memory all bits read as 1, which is no instruction.
+    if (guestPhysical >= this.ramBytes) throw new GuestFault(UD);
     const offset = guestPhysical % 4096;
     const codePage = this.code.page((guestPhysical - offset) / 4096, cpu.get32('codeSize') as CodeSize);
     const record = codePage === undefined ? 0 : this.code.record(codePage, offset);
@@ -399,7 +413,7 @@ export class SoftwareVcpu implements Vcpu {
       view.setUint32(base + STATE.stop.offset, 1, true);
       return 0;
     }
-    this.mmu.fillCodeTlb(low, high, codePage!.table);
+    if (!limited) this.mmu.fillCodeTlb(low, high, codePage!.table);
     if (long) {
       view.setInt32(base + STATE.codePage.offset, low & ~0xfff, true);
       view.setInt32(base + STATE.codePage.offset + 4, high, true);
@@ -413,17 +427,29 @@ export class SoftwareVcpu implements Vcpu {
     const { cpu, view } = this;
     cpu.set32('record', record);
     const offset = view.getUint16(record + RECORD.ip, true);
+    const long = cpu.get32('codeSize') === 64;
+    if (!long) {
+      const available = cpu.getLow('codeLimit') + 1 - Number(this.currentRip());
+      if (available < 15) this.checkFetch(available);
+    }
     const linear = BigInt.asUintN(64, cpu.get('codePage') + cpu.get('codeBase'));
     const low = Number(linear & 0xffffffffn) | 0;
     const high = Number(linear >> 32n) | 0;
     const first = this.mmu.fetch(low, high);
     const nextLow = (low + 4096) | 0;
-    const second = this.mmu.fetch(nextLow, nextLow === 0 ? (high + 1) | 0 : high);
-    if (second >= this.ramBytes) throw new EngineDefect('instruction fetch outside RAM');
+    const second = this.mmu.fetch(nextLow, nextLow === 0 && long ? (high + 1) | 0 : high);
     const codeSize = cpu.get32('codeSize') as CodeSize;
     const found = this.code.cross(record, first / 4096, offset, codeSize, second / 4096);
     if (found === 0) view.setUint32(this.base + STATE.stop.offset, 1, true);
     return found;
+  }
+
+  /** #GP(0) for an instruction that does not end within the `available` bytes up to the limit of CS. */
+  private checkFetch(available: number): void {
+    const bytes = this.instructionBytes().subarray(0, available);
+    if (bytes.length < available) return;
+    const decoded = this.decode(bytes, 0, bytes.length, this.cpu.get32('codeSize') as CodeSize);
+    if (decoded === 'truncated') throw new GuestFault(GP, 0);
   }
 
   /** Whether the instruction at hand addresses memory through SS: its non-canonical addresses raise #SS. */
@@ -452,7 +478,7 @@ export class SoftwareVcpu implements Vcpu {
 
   private currentInstruction(): Instruction | undefined {
     const buffer = this.instructionBytes();
-    const decoded = createDecoder(PORTABLE_FEATURES)(buffer, 0, buffer.length, this.cpu.get32('codeSize') as CodeSize);
+    const decoded = this.decode(buffer, 0, buffer.length, this.cpu.get32('codeSize') as CodeSize);
     return typeof decoded === 'string' ? undefined : decoded;
   }
 
@@ -706,13 +732,7 @@ export class SoftwareVcpu implements Vcpu {
         if (exit !== undefined) return exit;
       }
     } catch (error) {
-      if (
-        !(error instanceof EngineDefect) &&
-        !(error instanceof RangeError) &&
-        !(error instanceof WebAssembly.RuntimeError)
-      ) {
-        throw error;
-      }
+      if (!(error instanceof RangeError) && !(error instanceof WebAssembly.RuntimeError)) throw error;
       return { kind: 'internal-error', message: `${error.message}\n${this.describe()}` };
     }
   }
@@ -735,7 +755,7 @@ export class SoftwareVcpu implements Vcpu {
       return undefined;
     }
     if (this.code.full) this.code.flush();
-    if (this.slow || this.shadow || this.stackShadow) return this.slowTurn();
+    if (this.slow || this.shadow || this.stackShadow || this.singleNext) return this.slowTurn();
     this.enter();
     return this.settle();
   }
@@ -766,6 +786,7 @@ export class SoftwareVcpu implements Vcpu {
     const hadShadow = this.stackShadow;
     this.shadow = false;
     this.stackShadow = false;
+    this.singleNext = false;
     if (!hadShadow && this.instructionBreakpoint()) return this.deliver(DB, undefined, 'exception');
     this.cpu.set32('systemFlags', this.eflagsSystem & ~EFLAGS.RF);
     this.enterSingle();

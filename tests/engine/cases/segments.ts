@@ -9,7 +9,6 @@ import { CALL_GATE_SELECTOR, FREE_SELECTOR, type Guest, LDT_SELECTOR, PLACE, SEG
 const A = SEGMENT_ATTRIBUTE;
 const K = BigInt(PLACE.KERNEL_DATA);
 
-const CS_LIMIT = 'the software engine checks the limit of CS at indirect branches only';
 
 const MOV_ECX_EAX = '8b 08';
 const MOV_EAX_ECX = '89 08';
@@ -247,7 +246,6 @@ export const SEGMENT_CASES: readonly EngineCase[] = [
   },
   {
     name: 'a jump beyond the limit of CS raises #GP(0) at the jump',
-    skip: CS_LIMIT,
     mode: 'kernel32',
     code: 'eb 20',
     prepare: (guest) => {
@@ -261,7 +259,6 @@ export const SEGMENT_CASES: readonly EngineCase[] = [
   },
   {
     name: 'an instruction that reaches beyond the limit of CS raises #GP(0)',
-    skip: CS_LIMIT,
     mode: 'kernel32',
     code: '90 b8 01 00 00 00', // nop; mov eax, 1
     steps: 2,
