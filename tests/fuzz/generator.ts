@@ -117,6 +117,20 @@ function solveAddress(draft: CaseDraft, memory: MemoryForm, target: bigint): big
   return target;
 }
 
+/** Linear address of the operand with the registers as they are now: what special states changed counts. */
+function effectiveAddress(draft: CaseDraft, memory: MemoryForm): bigint {
+  const { state, code } = draft;
+  const { base, index, scaleShift, displacementBytes, displacementOffset, addressBytes } = memory;
+  let offset = memory.ripRelative ? state.rip + BigInt(code.length) : 0n;
+  for (let i = 0; i < displacementBytes; i++) offset += BigInt(code[displacementOffset + i]!) << BigInt(i * 8);
+  const negative = displacementBytes > 0 && (code[displacementOffset + displacementBytes - 1]! & 0x80) !== 0;
+  if (negative) offset -= 1n << BigInt(displacementBytes * 8);
+  if (base !== NO_REGISTER) offset += state.gpr[base]!;
+  if (index !== NO_REGISTER) offset += state.gpr[index]! << BigInt(scaleShift);
+  const segment = memory.segment >= 0 ? memory.segment : base === RSP || base === RBP ? 2 : 3;
+  return BigInt.asUintN(draft.wordBytes * 8, BigInt.asUintN(addressBytes * 8, offset) + draft.segmentBase(segment));
+}
+
 function chooseSegments(draft: CaseDraft): void {
   const { random, state, mode } = draft;
   if (mode === 64) {
@@ -182,8 +196,8 @@ function differsOnAmd({ row, mode, operandBytes, memory, certainlyInvalid }: Ins
   if (mode === 64 && operandBytes === 8 && row.operands.includes('Mp')) return true;
   // PREFETCHW between registers raises #UD.
   if (row.mnemonic === 'prefetchw' && memory === undefined) return true;
-  // LOCK MOV CR0 is MOV CR8.
-  return certainlyInvalid && /^mov-(from|to)-cr$/.test(row.lift);
+  // LOCK MOV CR0 is MOV CR8, and VERR and VERW take a LOCK prefix.
+  return certainlyInvalid && /^(mov-(from|to)-cr|ver[rw])$/.test(row.lift);
 }
 
 const VECTOR_METHODS = 'VWU';
@@ -245,6 +259,6 @@ export function generateCase(form: Form, seed: string, index: number, vendor: st
     index,
     instance,
     testCase: { mode, code: placed, state, patches: draft.patches },
-    memoryTarget: draft.memoryTarget,
+    memoryTarget: instance.memory ? effectiveAddress(draft, instance.memory) : 0n,
   };
 }

@@ -507,8 +507,8 @@ const floatStore: SpecialState = {
     const control = view.getUint16(FXSAVE.FCW, true);
     if ((control & 0x3f) === 0x3f) return;
     draft.safeTargets = true;
-    if (draft.mode === 64) return;
-    // Segments may fault wherever the operand is.
+    if (draft.instance.addressBytes === 8) return;
+    // Segments and short addresses may fault wherever the operand is.
     view.setUint16(FXSAVE.FCW, control | 0x3f, true);
     view.setUint16(FXSAVE.FSW, view.getUint16(FXSAVE.FSW, true) & ~0x8080, true);
   },
