@@ -184,6 +184,7 @@ export function pushBaseSum(f: FunctionWriter, cpu: number, rec: number): void {
 function genericAddress(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(4);
   const value = f.local('i64');
+  const linear = f.local('i64');
   const segment = f.local('i32');
   pushIndexedSum(f, CPU, REC);
   f.get(3);
@@ -224,16 +225,34 @@ function genericAddress(imports: Imports): FunctionWriter {
   f.memory('i64.load', 0);
   f.get(value);
   f.pure('i64.add');
-  f.set(value);
-  // Linear addresses have 32 bits outside 64-bit mode.
-  f.get(value);
-  f.i64(-1n);
-  f.i64(0xffffffffn);
+  f.set(linear);
   loadField(f, 'codeSize');
   f.i32(64);
-  f.pure('i32.eq');
-  f.select('i64');
+  f.pure('i32.ne');
+  f.if();
+  // Linear addresses have 32 bits outside 64-bit mode.
+  f.get(linear);
+  f.i64(0xffffffffn);
   f.pure('i64.and');
+  f.return();
+  f.end();
+  // An offset that is not canonical is refused even where the base makes its sum canonical.
+  f.get(value);
+  f.i64(16n);
+  f.pure('i64.shl');
+  f.i64(16n);
+  f.pure('i64.shr_s');
+  f.get(value);
+  f.pure('i64.ne');
+  f.if();
+  f.get(CPU);
+  f.get(REC);
+  f.memory('i32.store', STATE.record.offset);
+  f.i32(13);
+  f.i32(0);
+  f.call(imports.runtime.raise);
+  f.end();
+  f.get(linear);
   return f;
 }
 

@@ -138,6 +138,9 @@ type Node = {
   -readonly [K in keyof Value]?: Value[K];
 };
 
+/** Size of an access that must be aligned; a segment check must know, since misalignment is found first. */
+export const ALIGNED_16 = 0x90;
+
 const mask = (sizeBytes: number): bigint => (1n << BigInt(sizeBytes * 8)) - 1n;
 
 /** The operation that set the flags last, so that a condition on them can be computed from its operands. */
@@ -446,7 +449,7 @@ export class Builder {
   /** Reads 16 bytes (xmm or memory; memory is checked for alignment where `aligned`). */
   readVector(operand: OperandLift, aligned = true): Value {
     if (operand.kind === 'register') return this.getVector(operand.location);
-    const address = this.address(operand, false, 16);
+    const address = this.address(operand, false, aligned ? ALIGNED_16 : 16);
     if (aligned) this.checkAligned(address);
     return this.loadVector(address);
   }
@@ -456,7 +459,7 @@ export class Builder {
       this.setVector(operand.location, value);
       return;
     }
-    const address = this.address(operand, true, 16);
+    const address = this.address(operand, true, aligned ? ALIGNED_16 : 16);
     if (aligned) this.checkAligned(address);
     this.storeVector(address, value);
   }

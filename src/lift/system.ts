@@ -1,7 +1,7 @@
 // System and segment instructions and the flag controls (Intel SDM volume 1, 5.1.10 to 5.1.13, 5.20, 5.21). Most ask
 // the engine: they are rare, and their rules are long.
 
-import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
+import { ALIGNED_16, type Builder, type InstructionLift, type OperandLift, type Value } from '../ir/builder.ts';
 import { SEGMENT_FIELDS, SEGMENT_OFFSET, SEGMENT_STRIDE, type StateField, segmentOffset } from '../ir/guest-state.ts';
 import { farPointer } from './control-transfer.ts';
 import { push, top } from './data-transfer.ts';
@@ -11,6 +11,7 @@ import { type Lift, type Lifts, sizeOf } from './lift.ts';
 const RAX = 0;
 const RCX = 1;
 const RDX = 2;
+const RSP = 4;
 const LDTR = 6;
 const TR = 7;
 const DIRECTION = 1 << 10;
@@ -41,8 +42,13 @@ function pushSreg(b: Builder, i: InstructionLift): void {
 
 function popSreg(b: Builder, i: InstructionLift): void {
   const { value, release } = top(b, i, i.operandBytes);
-  b.call('loadSegment', segmentNumber(b, i.operands[0]!), b.wrap(b.truncate(value, 2)));
+  const old = b.gpr(RSP, 8);
+  // RSP moves by the stack's size as it was, which a load of SS may change, and only if that load succeeds.
   release();
+  const raised = b.gpr(RSP, 8);
+  b.setGpr(RSP, 8, old);
+  b.call('loadSegment', segmentNumber(b, i.operands[0]!), b.wrap(b.truncate(value, 2)));
+  b.setGpr(RSP, 8, raised);
   b.leaveNext();
 }
 
@@ -193,7 +199,7 @@ const saveState =
   };
 
 function alignedAddress(b: Builder, i: InstructionLift, write: boolean, alignment: number): Value {
-  const address = b.address(i.operands[0]!, write, 16);
+  const address = b.address(i.operands[0]!, write, ALIGNED_16);
   b.if(b.wrap(b.and(address, b.i64(alignment - 1))), () => b.raise(13, 0));
   return address;
 }

@@ -12,6 +12,7 @@ import { createDecoder } from '../../decode/decoder.ts';
 import type { CodeSize, Instruction } from '../../decode/instruction.ts';
 import type { ServiceName } from '../../emit/imports.ts';
 import { RECORD } from '../../emit/record.ts';
+import { ALIGNED_16 } from '../../ir/builder.ts';
 import {
   FLAT_SEGMENT_OFFSET,
   SEGMENT_FIELDS,
@@ -641,8 +642,13 @@ export class SoftwareVcpu implements Vcpu {
         if ((value & ~image.MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
         cpu.set32('mxcsr', value);
       },
-      checkSegment: (index, offset, sizeBytes, write) =>
-        transfer.checkSegment(t, index, offset, sizeBytes, write !== 0),
+      checkSegment: (index, offset, size, write) => {
+        if (size === ALIGNED_16) {
+          const segmentBase = this.view.getUint32(this.base + segmentOffset(index) + SEGMENT_FIELDS.base, true);
+          if (((Number(offset & 15n) + segmentBase) & 15) !== 0) throw new GuestFault(GP, 0);
+        }
+        transfer.checkSegment(t, index, offset, size & 0x7f, write !== 0);
+      },
       checkPrivilegedOpcode: () => {
         if (cpu.get32('cpl') !== 0) throw new GuestFault(UD);
       },

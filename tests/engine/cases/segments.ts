@@ -9,7 +9,6 @@ import { CALL_GATE_SELECTOR, FREE_SELECTOR, type Guest, LDT_SELECTOR, PLACE, SEG
 const A = SEGMENT_ATTRIBUTE;
 const K = BigInt(PLACE.KERNEL_DATA);
 
-
 const MOV_ECX_EAX = '8b 08';
 const MOV_EAX_ECX = '89 08';
 const MOV_DS_AX = '8e d8';
