@@ -9,6 +9,7 @@ import { EngineUnderTest, RAM_BYTES } from '../tests/fuzz/engine-under-test.ts';
 import { type Form, type SkippedForm, selectForms } from '../tests/fuzz/form.ts';
 import { type FormResult, Fuzzer } from '../tests/fuzz/fuzzer.ts';
 import { describeMismatch, summarise } from '../tests/fuzz/report.ts';
+import { NEVER_COMPARED, RULES } from '../tests/fuzz/undefined-results.ts';
 import type { FuzzMode } from '../tests/oracle/fuzz-case.ts';
 import { Oracle, oracleUnavailable } from '../tests/oracle/oracle.ts';
 
@@ -23,7 +24,7 @@ Compares the software engine with this host's processor, instruction by instruct
   --form KEY            one form, as the report names it
   --case K              one case of that form
   --show N              mismatches shown for each form (default 1)
-  --list                lists covered and uncovered forms and runs nothing
+  --list                lists covered and uncovered forms and what is not compared, and runs nothing
   --help                this text`;
 
 const MODES: readonly FuzzMode[] = [64, 32, 16];
@@ -86,6 +87,9 @@ async function main(): Promise<number> {
     console.log(`${forms.length} forms covered:`);
     for (const { key } of forms) console.log(`  ${key}`);
     printSkipped(skipped);
+    console.log('\nNot compared in covered forms:');
+    for (const { lifts, source } of RULES) console.log(`  ${lifts.join(', ')}: ${source}`);
+    for (const text of NEVER_COMPARED) console.log(`  ${text}`);
     oracle.stop();
     return 0;
   }

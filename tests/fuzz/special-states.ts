@@ -237,9 +237,6 @@ const branchTarget = (draft: CaseDraft): void => {
     displacement = BigInt.asIntN(size * 8, BigInt(random.u32()));
     if (!inside(displacement)) break;
   }
-  // The engine does not check direct branches of 32 bits against the limit of a 16-bit segment.
-  const beyond = displacement > 0x4000n || displacement < -0x400n;
-  if (draft.mode === 16 && size === 4 && beyond) displacement = BigInt(random.below(0x400));
   draft.fillImmediate(BigInt.asUintN(size * 8, displacement));
 };
 

@@ -74,11 +74,11 @@ export const GDT_SEGMENTS: readonly SegmentState[] = [
 
 /** In the order of the entries. */
 export const LDT_SEGMENTS: readonly SegmentState[] = [
-  segment(SELECTOR.code16, CODE_BASE, 0xffff, CODE),
+  segment(SELECTOR.code16, CODE_BASE, 0x1fff, CODE),
   segment(SELECTOR.data16, DATA_BASE, 0xffff, DATA),
   segment(SELECTOR.data32, DATA_BASE, 0x4fff, DATA | A.DB),
   segment(SELECTOR.expandDown, DATA_BASE, 0x0fff, DATA | 0x4 | A.DB),
-  segment(SELECTOR.code32, CODE_BASE, 0xffff_ffff, CODE | A.DB | A.G),
+  segment(SELECTOR.code32, CODE_BASE, 0x1fff, CODE | A.DB),
   segment(SELECTOR.readOnly, DATA_BASE, 0x5fff, (DATA & ~0x2) | A.DB),
 ];
 
