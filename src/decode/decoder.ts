@@ -419,6 +419,7 @@ function decodeWith(
     operands,
     lock,
     repeat,
+    x87Opcode: map === 0 && (opcodeByte & 0xf8) === 0xd8 ? ((opcodeByte & 7) << 8) | modrm : 0,
   };
 }
 

@@ -73,6 +73,8 @@ export interface Instruction {
   readonly lock: boolean;
   /** A repeat prefix that the row uses as such (`repz` stands for plain REP with rows that say `rep`). */
   readonly repeat: 'none' | 'repz' | 'repnz';
+  /** FOP as the x87 keeps it: 3 bits of the opcode and ModR/M (SDM volume 1, 8.1.9); 0 for all other instructions. */
+  readonly x87Opcode: number;
 }
 
 /** Why bytes are no instruction. */

@@ -101,6 +101,8 @@ export const STATE = {
   /** x87 control and status words, 16 bits each: the upper half of these fields is something else. */
   x87Control: field(X87_OFFSET + 128, 'u32'),
   x87Status: field(X87_OFFSET + 130, 'u32'),
+  /** FDP: offset of the last memory operand. */
+  x87DataPointer: field(X87_OFFSET + 144, 'u64'),
   mxcsr: field(0x500, 'u32'),
   /** Not 0: an x87 or MMX instruction raises #NM (CR0.TS or CR0.EM), an SSE instruction #NM or #UD. */
   x87Trap: field(0x504, 'u32'),

@@ -132,6 +132,8 @@ export const RUNTIME = {
    */
   x87PrepareStore: signature(['i32', 'i32'], true, 'i64'),
   x87CommitStore: signature([], false),
+  /** Raises what a store of (linear address, sizeBytes) would raise. */
+  checkWritable: signature(['i64', 'i32'], true),
   /** FNSTENV, FNSAVE, FLDENV, FRSTOR: (operation number, linear address, operandBytes). */
   x87Environment: signature(['i32', 'i64', 'i32'], true),
   /** Raises #MF when an unmasked x87 exception is pending; used by MMX and x87 instructions that wait. */

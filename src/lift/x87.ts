@@ -47,6 +47,7 @@ const arithmetic =
     const address = b.address(memory, false);
     const low = b.load(address, Math.min(size, 8));
     const high = size === 10 ? b.wrap(b.load(b.add(address, b.i64(8)), 2)) : b.i32(0);
+    b.setField('x87DataPointer', b.offset(memory));
     run(b, operation, b.i32(memoryKind(i.mnemonic, size)), low, high);
   };
 
@@ -63,15 +64,21 @@ const store =
     const kind = memoryKind(i.mnemonic, size);
     const low = b.call('x87PrepareStore', b.i32(X87_OPERATION[name]), b.i32(kind));
     const outcome = b.getField('scratch0');
-    b.if(b.wrap(b.and(outcome, b.i64(0xff))), () => {
-      const address = b.address(memory, true);
-      if (size === 10) {
-        // Where the operand spans two pages neither part is written unless both can be.
-        b.modifyAt(address, 8, false, (value) => value);
-        b.store(b.add(address, b.i64(8)), 2, b.and(b.shrU(outcome, b.i64(16)), b.i64(0xffff)));
-      }
-      b.store(address, Math.min(size, 8), b.truncate(low, Math.min(size, 8)));
-    });
+    const address = b.address(memory, true);
+    // Where the operand spans two pages neither part is written unless both can be.
+    if (size === 10) b.call('checkWritable', address, b.i32(size));
+    b.if(
+      b.wrap(b.and(outcome, b.i64(0xff))),
+      () => {
+        if (size === 10) b.store(b.add(address, b.i64(8)), 2, b.and(b.shrU(outcome, b.i64(16)), b.i64(0xffff)));
+        b.store(address, Math.min(size, 8), b.truncate(low, Math.min(size, 8)));
+      },
+      () => {
+        // An unmasked exception forbids the store, but memory's faults come before it.
+        if (size !== 10) b.call('checkWritable', address, b.i32(size));
+      },
+    );
+    b.setField('x87DataPointer', b.offset(memory));
     b.call('x87CommitStore');
   };
 

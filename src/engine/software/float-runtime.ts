@@ -1,7 +1,10 @@
 // The runtime functions of x87, MMX and SSE instructions: between generated code and x87.ts, sse-exact.ts, crypto.ts
 // and packed-string.ts.
 
-import { X87_OFFSET } from '../../ir/guest-state.ts';
+import { SEGMENT_INDEX } from '../../decode/instruction.ts';
+import { RECORD } from '../../emit/record.ts';
+import { FLAT_SEGMENT_OFFSET, SEGMENT_FIELDS, STATE, segmentOffset, X87_OFFSET } from '../../ir/guest-state.ts';
+import { X87_OPERATION } from '../../ir/x87-operations.ts';
 import { CR0, CR4 } from '../../isa/control-registers.ts';
 import type { CpuState } from './cpu-state.ts';
 import { computeCrypto } from './crypto.ts';
@@ -17,10 +20,19 @@ const NM = 7;
 const MF = 16;
 const XM = 19;
 
+/** They leave the pointers of the last instruction alone (SDM volume 1, 8.1.8), or set them themselves. */
+const CONTROL_OPERATIONS = new Set<number>([
+  X87_OPERATION.fninit,
+  X87_OPERATION.fnclex,
+  X87_OPERATION.fldcw,
+  X87_OPERATION.fneni,
+]);
+
 export type FloatRuntimeName =
   | 'x87'
   | 'x87PrepareStore'
   | 'x87CommitStore'
+  | 'checkWritable'
   | 'x87Environment'
   | 'x87Wait'
   | 'checkX87'
@@ -74,10 +86,26 @@ function runEnvironment(c: FloatParts, operation: number, linear: bigint, operan
 export function floatRuntime(c: FloatParts): Pick<RuntimeFunctions, FloatRuntimeName> {
   const { cpu, x87 } = c;
   const { view, offset: base } = cpu;
+  /** The last instruction but for those of control: FOP, FIP, FCS and FDS. */
+  const note = (): void => {
+    const record = view.getUint32(base + STATE.record.offset, true);
+    const opcode = view.getUint16(record + RECORD.imm0, true);
+    const low = view.getUint32(base + STATE.codePage.offset, true) + view.getUint16(record + RECORD.ip, true);
+    const long = view.getUint32(base + STATE.codeSize.offset, true) === 64;
+    const high = long ? view.getUint32(base + STATE.codePage.offset + 4, true) : 0;
+    let dataSelector = -1;
+    if ((opcode & 0xff) < 0xc0) {
+      const segment = view.getUint16(record + RECORD.segment, true) & ~31;
+      const named = segment === FLAT_SEGMENT_OFFSET ? segmentOffset(SEGMENT_INDEX.ds) : segment;
+      dataSelector = view.getUint16(base + named + SEGMENT_FIELDS.selector, true);
+    }
+    x87.noteInstruction(opcode, cpu.selector(SEGMENT_INDEX.cs), low, high, dataSelector);
+  };
   return {
     x87: (operation, operand, low, high) => {
       const outcome = x87.execute(operation, operand, BigInt.asUintN(64, low), high & 0xffff);
       if (outcome === X87_OUTCOME.PENDING) throw new GuestFault(MF);
+      if (!CONTROL_OPERATIONS.has(operation)) note();
       cpu.set('scratch0', BigInt(x87.eflags));
     },
     // The size of the store is left in the low byte of scratch0 (0: nothing is stored), bits 79:64 above it.
@@ -86,7 +114,12 @@ export function floatRuntime(c: FloatParts): Pick<RuntimeFunctions, FloatRuntime
       cpu.set('scratch0', BigInt(x87.storeSizeBytes) | (BigInt(x87.storeHigh) << 16n));
       return x87.storeLow;
     },
-    x87CommitStore: () => x87.commitStore(),
+    x87CommitStore: () => {
+      x87.commitStore();
+      note();
+    },
+    checkWritable: (linear, sizeBytes) =>
+      c.mmu.checkWritable(Number(linear & 0xffffffffn) | 0, Number(linear >> 32n) | 0, sizeBytes),
     x87Environment: (operation, linear, operandBytes) => {
       if (operation === ENVIRONMENT_OPERATION.frstor || operation === ENVIRONMENT_OPERATION.fldenv) {
         if (x87.checkPending()) throw new GuestFault(MF);

@@ -253,7 +253,8 @@ export function writeOperands(view: DataView, record: number, instruction: Instr
   view.setUint16(record + RECORD.segment, FLAT_SEGMENT_OFFSET, true);
   view.setInt32(record + RECORD.displacement, 0, true);
   view.setUint32(record + RECORD.link, 0, true);
-  view.setBigInt64(record + RECORD.imm0, 0n, true);
+  // No x87 instruction has an immediate: its opcode lies there.
+  view.setBigInt64(record + RECORD.imm0, BigInt(instruction.x87Opcode), true);
   let registers = 0;
   let immediates = 0;
   const memory = recordedMemory(instruction);

@@ -137,6 +137,16 @@ export class X87 {
     view.setUint16(base + X87_LAYOUT.FDS, dataSelector, true);
   }
 
+  /** As recordPointers for an instruction at `high`:`low`, without the operand's offset, which lifted code has stored. */
+  noteInstruction(opcode: number, selector: number, low: number, high: number, dataSelector: number): void {
+    const { view, base } = this;
+    view.setUint16(base + X87_LAYOUT.FOP, opcode, true);
+    view.setUint32(base + X87_LAYOUT.FIP, low, true);
+    view.setUint32(base + X87_LAYOUT.FIP + 4, high, true);
+    view.setUint16(base + X87_LAYOUT.FCS, selector, true);
+    if (dataSelector >= 0) view.setUint16(base + X87_LAYOUT.FDS, dataSelector, true);
+  }
+
   /** What an MMX instruction does: TOP = 0, all valid, and in `written` (0 … 7, or -1) sign and exponent all ones. */
   enterMmx(written: number): void {
     const { view, base } = this;
@@ -867,11 +877,16 @@ export class X87 {
     const image = new Uint8Array(environmentSizeBytes(format));
     const out = new DataView(image.buffer);
     const opcode = view.getUint16(base + X87_LAYOUT.FOP, true);
-    const instruction = view.getUint32(base + X87_LAYOUT.FIP, true);
-    const data = view.getUint32(base + X87_LAYOUT.FDP, true);
+    let instruction = view.getUint32(base + X87_LAYOUT.FIP, true);
+    let data = view.getUint32(base + X87_LAYOUT.FDP, true);
     const instructionSelector = view.getUint16(base + X87_LAYOUT.FCS, true);
     const dataSelector = view.getUint16(base + X87_LAYOUT.FDS, true);
     const words = [this.controlWord, this.fullStatusWord, this.fullTagWord];
+    if (format.realMode) {
+      // Linear addresses.
+      instruction = (instruction + (instructionSelector << 4)) >>> 0;
+      data = (data + (dataSelector << 4)) >>> 0;
+    }
     if (format.operandBytes === 4) {
       words.forEach((word, index) => {
         out.setUint32(4 * index, word | 0xffff0000, true);
