@@ -55,5 +55,8 @@ export const CODE_TLB = {
 /** A code page's table: 4096 x u32, the record for an instruction that starts at that offset, or 0. */
 export const CODE_PAGE_TABLE_BYTES = 4096 * 4;
 
-/** The privileges that have a data TLB of their own: SMAP makes supervisor accesses depend on EFLAGS.AC. */
-export const TLB_CLASS = { supervisor: 0, supervisorWithAc: 1, user: 2 } as const;
+/**
+ * The privileges that have a data TLB of their own: SMAP makes supervisor accesses depend on EFLAGS.AC; with AC, CPL 3
+ * accesses are checked for alignment, and the TLB of that class stays empty.
+ */
+export const TLB_CLASS = { supervisor: 0, supervisorWithAc: 1, user: 2, userAligned: 3 } as const;

@@ -74,6 +74,7 @@ function locate(
   }
   to.low = low;
   to.high = long ? high : 0;
+  c.mmu.checkAligned(low, size);
 }
 
 /** Elements from `low` to the end of its page in the direction of travel; 0 when the first one crosses it. */

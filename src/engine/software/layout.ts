@@ -15,7 +15,7 @@ export const MAXIMUM_RAM_BYTES = 3 * 1024 ** 3;
 const VCPU_BLOCKS_OFFSET = 0x1_0000;
 const RECORDS_OFFSET = 0x100_0000;
 
-export const TLB_CLASSES = 3;
+export const TLB_CLASSES = 4;
 /** Code TLBs: three code sizes for supervisor and user. */
 export const CODE_TLB_CLASSES = 6;
 

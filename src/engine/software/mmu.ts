@@ -14,6 +14,7 @@ import type { LinearMemory } from './linear-memory.ts';
 
 const PF = 14;
 const GP = 13;
+const AC = 17;
 
 const PTE = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const;
 /** Bits 51:40 in the high half: beyond the physical address width of 40 bits. */
@@ -266,7 +267,10 @@ export class Mmu implements LinearMemory {
         index = (low >>> shift) & 0x3ff;
         entryAt = table + index * 4;
       }
-      if (entryAt + 8 > this.ramBytes) return this.pageFault(low, high, base);
+      // Where there is no memory all bits read as 1, the reserved ones too.
+      if (entryAt + (wide ? 8 : 4) > this.ramBytes) {
+        return this.pageFault(low, high, base | PF_ERROR.P | PF_ERROR.RSVD);
+      }
       entryLow = view.getUint32(GUEST_RAM_OFFSET + entryAt, true);
       entryHigh = wide ? view.getInt32(GUEST_RAM_OFFSET + entryAt + 4, true) : 0;
       if ((entryLow & PTE.P) === 0) return this.pageFault(low, high, base);
@@ -289,7 +293,7 @@ export class Mmu implements LinearMemory {
       }
       if (level === 1 || pageSize) break;
       if ((entryLow & PTE.A) === 0 && !legacyPdpte) {
-        view.setUint32(GUEST_RAM_OFFSET + entryAt, entryLow | PTE.A, true);
+        this.markEntry(entryAt, entryLow | PTE.A);
       }
       table = (entryHigh & 0xff) * 0x1_0000_0000 + ((entryLow & ~0xfff) >>> 0);
       level--;
@@ -309,7 +313,7 @@ export class Mmu implements LinearMemory {
     const marks = PTE.A | (write ? PTE.D : 0);
     if ((entryLow & marks) !== marks) {
       entryLow |= marks;
-      view.setUint32(GUEST_RAM_OFFSET + entryAt, entryLow, true);
+      this.markEntry(entryAt, entryLow);
     }
     this.writable = !writeProtected;
     this.dirty = (entryLow & PTE.D) !== 0;
@@ -327,6 +331,12 @@ export class Mmu implements LinearMemory {
     return undefined;
   }
 
+  /** Accessed and dirty bits are writes to the table's page, which may hold code. */
+  private markEntry(entryAt: number, entryLow: number): void {
+    this.code?.noteWrite(entryAt, 4);
+    this.view.setUint32(GUEST_RAM_OFFSET + entryAt, entryLow, true);
+  }
+
   private get user(): boolean {
     return this.cpu.get32('cpl') === 3;
   }
@@ -342,6 +352,14 @@ export class Mmu implements LinearMemory {
       throw new GuestFault(this.stackFault(low) ? 12 : GP, 0);
   }
 
+  /** CR0.AM, EFLAGS.AC and CPL 3. */
+  private alignmentChecked = false;
+
+  /** #AC(0) for an operand of 2, 4 or 8 bytes that is not aligned (SDM volume 3, table 7-7), if that is checked now. */
+  checkAligned(low: number, sizeBytes: number): void {
+    if (this.alignmentChecked && sizeBytes <= 8 && (low & (sizeBytes - 1)) !== 0) throw new GuestFault(AC, 0);
+  }
+
   /** Set by the engine: whether the access at hand is one that raises #SS instead of #GP. */
   stackFault: (low: number) => boolean = () => false;
 
@@ -350,6 +368,10 @@ export class Mmu implements LinearMemory {
   /** See SERVICES.translate. Throws GuestFault. */
   translate(low: number, high: number, sizeBytes: number, write: boolean): number {
     this.checkCanonical(low, high);
+    if (this.alignmentChecked) {
+      this.checkAligned(low, sizeBytes);
+      return 1;
+    }
     if ((low & 0xfff) + sizeBytes > 4096) return 1;
     const user = this.user;
     const fault = this.walk(low, high, write ? ACCESS.write : ACCESS.read, user, false);
@@ -468,6 +490,7 @@ export class Mmu implements LinearMemory {
   }
 
   read(linear: bigint, sizeBytes: number, user: boolean): bigint {
+    if (user) this.checkAligned(Number(linear & 15n), sizeBytes);
     const inFirst = Math.min(sizeBytes, 4096 - Number(linear & 0xfffn));
     const first = this.physicalAs(linear, ACCESS.read, user);
     if (inFirst === sizeBytes && first + sizeBytes <= this.ramBytes) {
@@ -489,6 +512,7 @@ export class Mmu implements LinearMemory {
   }
 
   write(linear: bigint, sizeBytes: number, value: bigint, user: boolean): void {
+    if (user) this.checkAligned(Number(linear & 15n), sizeBytes);
     const inFirst = Math.min(sizeBytes, 4096 - Number(linear & 0xfffn));
     const first = this.physicalAs(linear, ACCESS.write, user);
     const from = this.cpu.offset + SPECIAL_OFFSET;
@@ -503,6 +527,7 @@ export class Mmu implements LinearMemory {
   }
 
   probeWrite(linear: bigint, sizeBytes: number, user: boolean): void {
+    if (user) this.checkAligned(Number(linear & 15n), sizeBytes);
     this.physicalAs(linear, ACCESS.write, user);
     if (Number(linear & 0xfffn) + sizeBytes > 4096) {
       this.physicalAs(BigInt.asUintN(64, linear + BigInt(sizeBytes - 1)), ACCESS.write, user);
@@ -568,9 +593,11 @@ export class Mmu implements LinearMemory {
     return GUEST_RAM_OFFSET + guestPhysical;
   }
 
-  /** The pointer of the data TLB that fits the privilege. */
+  /** The pointer of the data TLB that fits the privilege; whether accesses are checked for alignment follows from it. */
   tlbFor(cpl: number, ac: boolean): number {
-    const kind = cpl === 3 ? TLB_CLASS.user : ac ? TLB_CLASS.supervisorWithAc : TLB_CLASS.supervisor;
+    this.alignmentChecked = cpl === 3 && ac && (this.cpu.getLow('cr0') & CR0.AM) !== 0;
+    let kind: number = cpl === 3 ? TLB_CLASS.user : ac ? TLB_CLASS.supervisorWithAc : TLB_CLASS.supervisor;
+    if (this.alignmentChecked) kind = TLB_CLASS.userAligned;
     return this.layout.tlbOffset + kind * TLB.sizeBytes;
   }
 

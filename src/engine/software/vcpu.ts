@@ -569,7 +569,11 @@ export class SoftwareVcpu implements Vcpu {
       sysret: (operandBytes) => transfer.sysret(t, operandBytes),
       sysenter: () => transfer.sysenter(t),
       sysexit: (operandBytes) => transfer.sysexit(t, operandBytes),
-      iret: (operandBytes) => transfer.iret(t, operandBytes),
+      iret: (operandBytes) => {
+        transfer.iret(t, operandBytes);
+        // RF lasts for one instruction, and only breakpoints look at it.
+        if (!this.slow) cpu.set32('systemFlags', this.eflagsSystem & ~EFLAGS.RF);
+      },
       farJump: (selector, offset, operandBytes) => transfer.farJump(t, selector, offset, operandBytes),
       farCall: (selector, offset, operandBytes) => transfer.farCall(t, selector, offset, operandBytes),
       farReturn: (operandBytes, release) => transfer.farReturn(t, operandBytes, release),
@@ -585,7 +589,7 @@ export class SoftwareVcpu implements Vcpu {
       },
       writeAc: (ac) => {
         cpu.set32('systemFlags', ac !== 0 ? this.eflagsSystem | EFLAGS.AC : this.eflagsSystem & ~EFLAGS.AC);
-        cpu.set32('tlb', mmu.tlbFor(0, ac !== 0));
+        this.refreshFlags();
       },
       hlt: () => {
         system.requirePrivilege(s);
@@ -795,7 +799,13 @@ export class SoftwareVcpu implements Vcpu {
     this.singleNext = false;
     if (!hadShadow && this.instructionBreakpoint()) return this.deliver(DB, undefined, 'exception');
     this.cpu.set32('systemFlags', this.eflagsSystem & ~EFLAGS.RF);
+    const start = this.cpu.get('rip');
     this.enterSingle();
+    // Between the turns of a repeated instruction RF is set, so that a breakpoint on it is met once (SDM 3B 17.3.1.1).
+    if (this.slow && this.fault === undefined && this.cpu.get('rip') === start) {
+      const repeated = this.currentInstruction()?.repeat ?? 'none';
+      if (repeated !== 'none') this.cpu.set32('systemFlags', this.eflagsSystem | EFLAGS.RF);
+    }
     if (this.fault === undefined && trapping && !this.stackShadow) this.debugTraps |= DR6.BS;
     return this.settle();
   }

@@ -326,7 +326,6 @@ export const PRIVILEGE_CASES: readonly EngineCase[] = [
   },
   {
     name: 'an unaligned access with AC at CPL 3 raises #AC(0)',
-    skip: 'the software engine does not check alignment for AC',
     mode: 'user64',
     code: '8b 44 24 f9', // mov eax, [rsp - 7]
     prepare: (guest) => {
