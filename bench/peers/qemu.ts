@@ -1,0 +1,53 @@
+// QEMU's system emulator with its translator (TCG), on the leanest machine that it has.
+
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { resolveImage } from '../../src/images/images.ts';
+import { createOverlay } from '../../src/images/overlay.ts';
+import { IMAGE } from './bulkhead.ts';
+import { GUEST_MEMORY_MEBIBYTES, type Peer } from './peer.ts';
+
+const PROGRAM = 'qemu-system-x86_64';
+/** Without PIT and PIC, Linux finds nothing to calibrate the time-stamp counter with, and hangs. */
+const MACHINE = 'microvm,pit=on,pic=on,rtc=on';
+/** With CMPXCHG16B, Linux 6.12 now and then fails on the translator of QEMU 7.2; it does without where there is none. */
+const PROCESSOR = 'qemu64,-cx16';
+
+export const qemu: Peer = {
+  name: 'qemu',
+  architecture: 'amd64',
+  async whyUnavailable() {
+    const version = await programVersion();
+    return version === undefined ? `${PROGRAM} is not installed: apt-get install qemu-system-x86` : undefined;
+  },
+  async prepare(files, folder) {
+    const image = await resolveImage(IMAGE);
+    const initrd = join(folder, 'initrd.cpio');
+    writeFileSync(initrd, Buffer.concat([image.initrd, createOverlay({ files })]));
+    return {
+      file: PROGRAM,
+      args: [
+        ...['-M', MACHINE, '-accel', 'tcg', '-cpu', PROCESSOR, '-m', `${GUEST_MEMORY_MEBIBYTES}M`],
+        ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
+        ...['-kernel', image.kernelPath, '-initrd', initrd, '-append', image.defaultCommandLine],
+      ],
+    };
+  },
+  async describe() {
+    return {
+      version: `${(await programVersion()) ?? 'unknown'}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}`,
+      kernel: (await resolveImage(IMAGE)).kernelVersion,
+    };
+  },
+};
+
+async function programVersion(): Promise<string | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)(PROGRAM, ['--version']);
+    return /version (\S+)/.exec(stdout)?.[1] ?? stdout.trim();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,109 @@
+// `npm run bench`: Bulkhead beside its peers on the same guest work, in one run.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { EXIT_STATUS, UserError } from '../src/base/errors.ts';
+import { bulkhead } from './peers/bulkhead.ts';
+import type { Peer } from './peers/peer.ts';
+import { qemu } from './peers/qemu.ts';
+import { v86 } from './peers/v86.ts';
+import { createReport, formatReport, resultFileName } from './report.ts';
+import { allRows } from './rows/rows.ts';
+import { runSuite } from './suite.ts';
+
+const PEERS: readonly Peer[] = [bulkhead, qemu, v86];
+const DEFAULT_RUNS = 3;
+
+const HELP = `Usage: npm run bench -- [options]
+
+Boots guests of Bulkhead and of its peers, runs the same work on all of them in turns, and prints medians and ratios.
+
+  --runs N         runs to take the medians of (default ${DEFAULT_RUNS})
+  --quick          little work, to see that everything runs: its ratios say little
+  --full           more work, for engines that translate
+  --rows A,B       only these rows; boot is always measured
+  --peers A,B      only these peers: ${PEERS.map(({ name }) => name).join(', ')}
+  --format FORMAT  text (default) or json, on standard output; the progress goes to standard error
+  --save           also write bench/results/<date>-<host>.json
+  --help           print this
+
+Examples:
+  npm run bench -- --save
+  npm run bench:quick
+  npm run bench -- --rows loop,md5 --peers bulkhead,qemu --runs 5
+`;
+
+async function main(): Promise<number> {
+  const flags = readFlags();
+  if (flags.help === true) {
+    process.stdout.write(HELP);
+    return EXIT_STATUS.ok;
+  }
+  const runs = Number(flags.runs ?? DEFAULT_RUNS);
+  if (!Number.isInteger(runs) || runs < 1) throw usageError(`not a number of runs: ${flags.runs}`);
+  const format = flags.format ?? 'text';
+  if (format !== 'text' && format !== 'json') throw usageError(`no such format: ${format}`);
+  const mode = flags.quick === true ? 'quick' : flags.full === true ? 'full' : 'standard';
+  const result = await runSuite({
+    peers: choose('peer', PEERS, flags.peers),
+    rows: choose('row', allRows(mode), flags.rows),
+    runs,
+    onProgress: (text) => process.stderr.write(`${text}\n`),
+  });
+  const report = createReport(result, mode, runs);
+  const json = `${JSON.stringify(report, undefined, 2)}\n`;
+  if (flags.save === true) {
+    const folder = fileURLToPath(new URL('results', import.meta.url));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${folder}/${resultFileName(report)}`, json);
+  }
+  process.stdout.write(format === 'json' ? json : formatReport(report));
+  return report.failures.length > 0 ? 1 : EXIT_STATUS.ok;
+}
+
+function readFlags() {
+  try {
+    return parseArgs({
+      options: {
+        runs: { type: 'string' },
+        quick: { type: 'boolean' },
+        full: { type: 'boolean' },
+        rows: { type: 'string' },
+        peers: { type: 'string' },
+        format: { type: 'string' },
+        save: { type: 'boolean' },
+        help: { type: 'boolean' },
+      },
+    }).values;
+  } catch (error) {
+    throw usageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** The named ones, in their own order; all where none are named. */
+function choose<T extends { name: string }>(what: string, all: readonly T[], names: string | undefined): readonly T[] {
+  if (names === undefined) return all;
+  const wanted = names.split(',');
+  const unknown = wanted.find((name) => !all.some((item) => item.name === name));
+  if (unknown !== undefined) {
+    throw usageError(`no such ${what}: ${unknown}`, `there are ${all.map(({ name }) => name).join(', ')}`);
+  }
+  return all.filter(({ name }) => wanted.includes(name));
+}
+
+function usageError(message: string, hint = 'npm run bench -- --help'): UserError {
+  return new UserError(message, { hint, exitStatus: EXIT_STATUS.usage });
+}
+
+// So that the guests end too.
+process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  process.stderr.write(`bench: ${error.message}\n${error.hint === undefined ? '' : `  hint: ${error.hint}\n`}`);
+  process.exitCode = error.exitStatus;
+}
