@@ -3,7 +3,7 @@
 import { EFLAGS } from '../../src/isa/flags.ts';
 import { VECTOR } from '../../src/isa/vectors.ts';
 import { FXSAVE, type MemoryChange, type Outcome } from '../oracle/fuzz-case.ts';
-import { PAGES, pageContent } from '../oracle/layout.ts';
+import { PAGES, pageContent, SELECTOR } from '../oracle/layout.ts';
 import type { GeneratedCase } from './generator.ts';
 import { type Tolerance, toleranceOf } from './undefined-results.ts';
 
@@ -117,7 +117,7 @@ export function compareOutcomes(generated: GeneratedCase, expected: Outcome, act
   const left = expected.state;
   const right = actual.state;
   // The upper halves of registers are no part of a compatibility-mode state.
-  const compatibility = generated.testCase.mode !== 64;
+  const compatibility = generated.testCase.mode !== 64 || (left.cs | 3) !== SELECTOR.userCode64;
   const width = compatibility ? 0xffff_ffffn : 0xffff_ffff_ffff_ffffn;
   for (let i = 0; i < (compatibility ? 8 : 16); i++) {
     if (faulted && tolerance.partial && i !== RSP) continue;

@@ -194,6 +194,8 @@ function fillXmm(random: RandomSource, fxsave: Uint8Array, flavours: readonly Fl
 function differsOnAmd({ row, mode, operandBytes, memory, certainlyInvalid }: Instance): boolean {
   // No 64-bit offsets in far pointers.
   if (mode === 64 && operandBytes === 8 && row.operands.includes('Mp')) return true;
+  // With a 16-bit operand size the source keeps 32 bits.
+  if (row.lift === 'movsxd' && operandBytes === 2) return true;
   // PREFETCHW between registers raises #UD.
   if (row.mnemonic === 'prefetchw' && memory === undefined) return true;
   // LOCK MOV CR0 is MOV CR8, and VERR and VERW take a LOCK prefix.

@@ -200,7 +200,8 @@ const string: SpecialState = {
     const backwards = (state.rflags & FLAG.DF) !== 0n;
     // With a count of 0 AMD processors check the I/O permission of INS and OUTS, Intel's do not.
     const port = instance.row.lift === 'ins' || instance.row.lift === 'outs';
-    const count = !port && random.chance(0.1) ? 0 : random.chance(0.85) ? random.between(1, 20) : random.below(600);
+    const count =
+      !port && random.chance(0.1) ? 0 : random.chance(0.85) ? random.between(1, 20) : random.between(1, 600);
     if (port || instance.repeatPrefix !== 0 || random.chance(0.5)) {
       if (port || random.chance(0.97)) draft.setRegister(RCX, random.u64());
       draft.setLow(RCX, BigInt(count), instance.addressBytes);
