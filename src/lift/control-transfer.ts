@@ -2,11 +2,12 @@
 
 import type { Builder, InstructionLift, OperandLift, Value } from '../ir/builder.ts';
 import { SEGMENT_FIELDS, segmentOffset } from '../ir/guest-state.ts';
-import { push, setStackPointer, top } from './data-transfer.ts';
+import { push, setStackPointer, stackAddress, top } from './data-transfer.ts';
 import { condition } from './flags.ts';
 import { type Lifts, sizeOf } from './lift.ts';
 
 const RCX = 1;
+const RSP = 4;
 const BR = 5;
 const UD = 6;
 const GP = 13;
@@ -27,8 +28,14 @@ function jcc(b: Builder, i: InstructionLift): void {
   b.if(condition(b, i.condition), () => jump(b, i));
 }
 
+/** The faults of a call's push come before that of its target. */
+const checkPush = (b: Builder, i: InstructionLift) => (): void => {
+  const offset = b.sub(b.gpr(RSP, 8), b.i64(i.operandBytes));
+  b.call('checkWritable', stackAddress(b, i, offset, i.operandBytes, true), b.i32(i.operandBytes));
+};
+
 function call(b: Builder, i: InstructionLift): void {
-  checkDirect(b, i);
+  if (!i.long) checkTarget(b, b.target(), i.operandBytes, checkPush(b, i));
   push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
   b.jumpDirect();
 }
@@ -37,10 +44,13 @@ function call(b: Builder, i: InstructionLift): void {
  * A 64-bit target that is not canonical, or another beyond the limit of CS, raises #GP(0) at the branch, before
  * anything changes. Near branches have 64-bit targets in 64-bit code and nowhere else.
  */
-function checkTarget(b: Builder, target: Value, sizeBytes: number): void {
+function checkTarget(b: Builder, target: Value, sizeBytes: number, first?: () => void): void {
   if (sizeBytes !== 8) {
     const limit = b.getRegister({ kind: 'fixed', offset: segmentOffset(CS) + SEGMENT_FIELDS.limit }, 4);
-    b.if(b.ltU(limit, target), () => b.raise(GP, 0));
+    b.if(b.ltU(limit, target), () => {
+      first?.();
+      b.raise(GP, 0);
+    });
     return;
   }
   const sign = b.shrS(b.shl(target, b.i64(16)), b.i64(16));
@@ -49,7 +59,7 @@ function checkTarget(b: Builder, target: Value, sizeBytes: number): void {
 
 function callIndirect(b: Builder, i: InstructionLift): void {
   const target = b.read(i.operands[0]!);
-  checkTarget(b, target, i.operandBytes);
+  checkTarget(b, target, i.operandBytes, checkPush(b, i));
   push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
   b.jump(target);
 }
