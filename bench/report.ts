@@ -29,7 +29,9 @@ export interface RowSummary {
   summary: string;
   instructions: number | null;
   peers: Record<string, PeerSummary>;
-  /** By other peer: Bulkhead's speed over its speed, which is its time over Bulkhead's. 1 is as fast, 2 twice as fast. */
+  /**
+   * By other peer: Bulkhead's speed over its speed, which is its time over Bulkhead's. 1 is as fast, 2 twice as fast.
+   */
   speedRatios: Record<string, number>;
 }
 

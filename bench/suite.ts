@@ -1,5 +1,5 @@
-// Runs rows on peers. A run boots one guest of each peer after the other and does all rows there; the peers take turns in
-// being first. Only one guest is up at a time: a peer may use a third of a processor while its guest does nothing.
+// Runs rows on peers. A run boots one guest of each peer after the other and does all rows there; the peers take turns
+// in being first. Only one guest is up at a time: a peer may use a third of a processor while its guest does nothing.
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -12,7 +12,9 @@ import { GUEST_MEMORY_MEBIBYTES, type Peer } from './peer.ts';
 const PROGRAM = 'qemu-system-x86_64';
 /** Without PIT and PIC, Linux finds nothing to calibrate the time-stamp counter with, and hangs. */
 const MACHINE = 'microvm,pit=on,pic=on,rtc=on';
-/** With CMPXCHG16B, Linux 6.12 now and then fails on the translator of QEMU 7.2; it does without where there is none. */
+/**
+ * With CMPXCHG16B, Linux 6.12 now and then fails on the translator of QEMU 7.2; it does without where there is none.
+ */
 const PROCESSOR = 'qemu64,-cx16';
 
 export const qemu: Peer = {

@@ -301,7 +301,8 @@ export const RULES: readonly Rule[] = [
 
 /** What no case compares. */
 export const NEVER_COMPARED: readonly string[] = [
-  'x87: the last instruction pointer, operand pointer and opcode (FIP, FDP, FOP), which AMD processors keep for errors only',
+  'x87: the last instruction pointer, operand pointer and opcode (FIP, FDP, FOP), which AMD processors ' +
+    'keep for errors only',
   'RFLAGS: RF, VIF and VIP',
   'outside 64-bit code: the upper halves of general registers',
   'alignment checks (AC is clear in every case) and single steps (TF is clear)',

@@ -593,7 +593,9 @@ export class Mmu implements LinearMemory {
     return GUEST_RAM_OFFSET + guestPhysical;
   }
 
-  /** The pointer of the data TLB that fits the privilege; whether accesses are checked for alignment follows from it. */
+  /**
+   * The pointer of the data TLB that fits the privilege; whether accesses are checked for alignment follows from it.
+   */
   tlbFor(cpl: number, ac: boolean): number {
     this.alignmentChecked = cpl === 3 && ac && (this.cpu.getLow('cr0') & CR0.AM) !== 0;
     let kind: number = cpl === 3 ? TLB_CLASS.user : ac ? TLB_CLASS.supervisorWithAc : TLB_CLASS.supervisor;

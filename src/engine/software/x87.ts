@@ -137,7 +137,9 @@ export class X87 {
     view.setUint16(base + X87_LAYOUT.FDS, dataSelector, true);
   }
 
-  /** As recordPointers for an instruction at `high`:`low`, without the operand's offset, which lifted code has stored. */
+  /**
+   * As recordPointers for an instruction at `high`:`low`, without the operand's offset, which lifted code has stored.
+   */
   noteInstruction(opcode: number, selector: number, low: number, high: number, dataSelector: number): void {
     const { view, base } = this;
     view.setUint16(base + X87_LAYOUT.FOP, opcode, true);
