@@ -200,7 +200,7 @@ function consoleSession(options: Streams & { hasShell: boolean; terminal: Termin
     input: process.stdin,
     output,
     terminal,
-    endsWithInput: options.hasShell,
+    hasShell: options.hasShell,
     onLeave: () => {
       void errors.write('\n').catch(() => {});
       endWith(EXIT_STATUS.ok);
