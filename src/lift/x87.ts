@@ -100,6 +100,8 @@ const environment =
   (operation: number): Lift =>
   (b, i) => {
     b.call('checkX87');
+    // FLDENV and FRSTOR wait.
+    if (operation === 1 || operation === 3) b.call('x87Wait');
     const memory = i.operands[0]!;
     const state = operation >= 2;
     const bytes = (i.operandBytes === 2 ? 14 : 28) + (state ? 80 : 0);
