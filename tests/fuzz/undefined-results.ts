@@ -280,6 +280,7 @@ export const RULES: readonly Rule[] = [
       'lfs',
       'lgs',
       'lss',
+      'call',
       'call-indirect',
       'movs',
       'cmps',
@@ -329,7 +330,8 @@ export function toleranceOf(generated: GeneratedCase): Tolerance {
   // Alignment and segment limit of 16-byte operands are checked in no order that the manuals tell.
   if (generated.testCase.mode !== 64 && /sse|aes|clmul/.test(row.feature)) tolerance.accessOrder = true;
   // An access that wraps around a 4 GiB segment may or may not raise an exception (SDM 3, 5.3).
-  if (generated.testCase.mode !== 64 && generated.memoryTarget > 0xffff_fc00n) tolerance.accessOrder = true;
+  const wraps = generated.memoryTarget > 0xffff_fc00n || /^bt[rsc]?$/.test(row.lift);
+  if (generated.testCase.mode !== 64 && wraps) tolerance.accessOrder = true;
   if (row.operands.includes('Mer') || row.operands.includes('Mbcd')) tolerance.accessOrder = true;
   for (const rule of RULES_BY_LIFT.get(row.lift) ?? []) rule.apply(tolerance, generated);
   return tolerance;
