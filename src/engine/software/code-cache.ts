@@ -11,6 +11,9 @@ const MAXIMUM_RUN = 64;
 /** Granularity of the map of bytes that hold code: a store elsewhere in the page leaves the records alone. */
 const CHUNK_LOG2 = 3;
 
+/** One page's table, one run, and an instruction that reaches into the next page. */
+const SMALLEST_POOL = CODE_PAGE_TABLE_BYTES + (MAXIMUM_RUN + 3) * RECORD.sizeBytes;
+
 interface CodePage {
   readonly page: number;
   readonly codeSize: CodeSize;
@@ -79,6 +82,8 @@ export class CodeCache {
     this.halves = new Uint16Array(parts.memory.buffer);
     this.flags = new Uint8Array(Math.ceil(parts.ramBytes / 4096));
     this.next = parts.recordsOffset;
+    const size = parts.recordsEnd - parts.recordsOffset;
+    if (size < SMALLEST_POOL) throw new RangeError(`a pool of ${size} bytes holds no page of code`);
   }
 
   get bytesUsed(): number {

@@ -61,6 +61,8 @@ export interface SoftwareVcpuOptions {
   readonly host: VcpuHost;
   readonly index?: number;
   readonly count?: number;
+  /** Limits the decoded instructions that are kept; by default the processor's whole share. */
+  readonly recordsBytes?: number;
   readonly cpuid: Omit<CpuidContext, 'osxsave'>;
 }
 
@@ -113,7 +115,7 @@ export class SoftwareVcpu implements Vcpu {
       memory,
       ramBytes,
       recordsOffset: layout.recordsOffset,
-      recordsEnd: layout.recordsEnd,
+      recordsEnd: Math.min(layout.recordsEnd, layout.recordsOffset + (options.recordsBytes ?? layout.recordsEnd)),
       decode,
       writeRecord: (record, instruction, ip) => this.writeRecord(record, instruction, ip),
       fuse: (record, first, second) => this.fuse(record, first, second),
@@ -487,6 +489,7 @@ export class SoftwareVcpu implements Vcpu {
   private instructionBytes(): Uint8Array {
     const rip = this.currentRip() + this.cpu.get('codeBase');
     const buffer: number[] = [];
+    const cr2 = this.cpu.get('cr2');
     try {
       for (let k = 0n; k < 15n; k++) {
         const linear = BigInt.asUintN(64, rip + k);
@@ -496,6 +499,7 @@ export class SoftwareVcpu implements Vcpu {
       }
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
+      this.cpu.set('cr2', cr2);
     }
     return new Uint8Array(buffer);
   }
