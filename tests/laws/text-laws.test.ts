@@ -7,6 +7,7 @@ import {
   findForbiddenSyntax,
   findForbiddenWords,
   findLockedHosts,
+  findLockGaps,
   findLongLines,
   findMissingOpenings,
   MAXIMUM_LINE_LENGTH,
@@ -100,5 +101,17 @@ describe('the lock file', () => {
   it('is seen to name one', () => {
     assert.equal(findLockedHosts(treeOf({ 'package-lock.json': '{\n"resolved": "x"\n}' })).length, 1);
     assert.equal(findLockedHosts(treeOf({})).length, 1);
+  });
+
+  it('has an entry for every optional dependency', () => {
+    assert.deepEqual(findLockGaps(repository), []);
+  });
+
+  it('is seen to lack one', () => {
+    const lock = (entries: object): string[] => findLockGaps(treeOf({ 'package-lock.json': JSON.stringify(entries) }));
+    const wanting = { 'node_modules/a': { optionalDependencies: { '@a/linux': '1', '@a/mac': '1' } } };
+    const gap = lock({ packages: { ...wanting, 'node_modules/@a/linux': {} } });
+    assert.deepEqual(gap, ['node_modules/a wants @a/mac, which has no entry']);
+    assert.deepEqual(lock({ packages: { ...wanting, 'node_modules/@a/linux': {}, 'node_modules/@a/mac': {} } }), []);
   });
 });

@@ -122,3 +122,19 @@ export function findLockedHosts(tree: Tree): string[] {
       /"resolved":|https?:\/\/[^"]*\.tgz/.test(line) ? [`package-lock.json:${index + 1}`] : [],
     );
 }
+
+/**
+ * Every optional dependency has its entry, those of other platforms too: without one `npm ci` refuses the lock file. A
+ * registry that lacks a platform's package leaves such a gap.
+ */
+export function findLockGaps(tree: Tree): string[] {
+  const lock = tree.find(({ path }) => path === 'package-lock.json');
+  const packages: Record<string, { optionalDependencies?: Record<string, string> }> =
+    JSON.parse(lock?.text ?? '{}').packages ?? {};
+  const names = new Set(Object.keys(packages).map((path) => path.slice(path.lastIndexOf('node_modules/') + 13)));
+  return Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies)
+      .filter((name) => !names.has(name))
+      .map((name) => `${path} wants ${name}, which has no entry`),
+  );
+}
