@@ -114,7 +114,8 @@ describe('hostile guests', () => {
       });
 
       test('a loop that writes the instruction it is about to run sees what it wrote', () => {
-        // inc eax; mov [rip + 1], al: the immediate of what follows; mov bl, imm8; cmp al, bl; jne fail; cmp eax, 1000; jb start; hlt; fail: ud2
+        // inc eax; mov [rip + 1], al: the immediate of what follows; mov bl, imm8; cmp al, bl; jne fail; cmp eax, 1000;
+        // jb start; hlt; fail: ud2
         const code = 'ff c0 88 05 01 00 00 00 b3 00 38 d8 75 08 3d e8 03 00 00 72 eb f4 0f 0b';
         const guest = target.guest('kernel64', code);
         guest.start();
