@@ -27,6 +27,8 @@ export interface BulkContext {
   readonly stepping: boolean;
   /** Legacy segment check; throws GuestFault. */
   checkSegment(segmentOffset: number, offset: bigint, sizeBytes: number, write: boolean): void;
+  /** Data breakpoints that an access meets. */
+  watch(low: number, high: number, sizeBytes: number, write: boolean): void;
   /** The permission check alone, which comes before the access to memory; throws GuestFault. */
   checkPort(port: number, sizeBytes: number): void;
   /** Port access with its permission check; throws GuestFault. */
@@ -118,7 +120,7 @@ export function repMovs(c: BulkContext, size: number, address: number, segment: 
     turnsInPage(DESTINATION.low, size, backwards),
     address === 2 ? 1 : MAXIMUM_TURNS,
   );
-  if (turns === 0) {
+  if (turns === 0 || c.stepping) {
     moveOne(c, size);
   } else {
     const length = turns * size;
@@ -136,8 +138,18 @@ export function repMovs(c: BulkContext, size: number, address: number, segment: 
 }
 
 function moveOne(c: BulkContext, size: number): void {
-  c.mmu.loadSpecial(SOURCE.low, SOURCE.high, size, false);
-  c.mmu.storeSpecial(DESTINATION.low, DESTINATION.high, size);
+  loadOne(c, SOURCE, size);
+  storeOne(c, DESTINATION, size);
+}
+
+function loadOne(c: BulkContext, from: Pointer, size: number): void {
+  c.watch(from.low, from.high, size, false);
+  c.mmu.loadSpecial(from.low, from.high, size, false);
+}
+
+function storeOne(c: BulkContext, to: Pointer, size: number): void {
+  c.watch(to.low, to.high, size, true);
+  c.mmu.storeSpecial(to.low, to.high, size);
 }
 
 /** Element by element where the ranges overlap so that a later element reads what an earlier one wrote. */
@@ -170,11 +182,11 @@ export function repStos(c: BulkContext, size: number, address: number): void {
   );
   const length = turns * size;
   const lead = backwards ? length - size : 0;
-  const to = turns === 0 ? 0 : c.mmu.bulk((DESTINATION.low - lead) | 0, DESTINATION.high, length, true);
+  const to = turns === 0 || c.stepping ? 0 : c.mmu.bulk((DESTINATION.low - lead) | 0, DESTINATION.high, length, true);
   if (to === 0) {
     const { view } = c.cpu;
     view.setBigUint64(c.mmu.specialOffset, c.cpu.gpr(RAX), true);
-    c.mmu.storeSpecial(DESTINATION.low, DESTINATION.high, size);
+    storeOne(c, DESTINATION, size);
     finish(c, address, size, 1, backwards, false);
     return;
   }
@@ -205,7 +217,7 @@ export function ins(c: BulkContext, size: number, address: number, repeated: boo
   c.mmu.checkWritable(DESTINATION.low, DESTINATION.high, size);
   const value = c.readPort(c.cpu.gpr32(RDX) & 0xffff, size);
   c.cpu.view.setUint32(c.mmu.specialOffset, value, true);
-  c.mmu.storeSpecial(DESTINATION.low, DESTINATION.high, size);
+  storeOne(c, DESTINATION, size);
   advance(c, RDI, address, isBackwards(c) ? -size : size);
   if (repeated) advance(c, RCX, address, -1);
 }
@@ -213,7 +225,7 @@ export function ins(c: BulkContext, size: number, address: number, repeated: boo
 export function outs(c: BulkContext, size: number, address: number, repeated: boolean, segment: number): void {
   c.checkPort(c.cpu.gpr32(RDX) & 0xffff, size);
   locate(c, SOURCE, RSI, address, segment, size, false);
-  c.mmu.loadSpecial(SOURCE.low, SOURCE.high, size, false);
+  loadOne(c, SOURCE, size);
   const { view } = c.cpu;
   const at = c.mmu.specialOffset;
   const value = size === 1 ? view.getUint8(at) : size === 2 ? view.getUint16(at, true) : view.getUint32(at, true);

@@ -412,6 +412,7 @@ export class Mmu implements LinearMemory {
 
   /** A load that crosses pages or leaves RAM; the value goes to scratch memory. Throws GuestFault. */
   loadSpecial(low: number, high: number, sizeBytes: number, write: boolean): void {
+    this.checkCanonical(low, high);
     const access = write ? ACCESS.write : ACCESS.read;
     const inFirst = Math.min(sizeBytes, 4096 - (low & 0xfff));
     const first = this.physical(low, high, access);
@@ -429,6 +430,7 @@ export class Mmu implements LinearMemory {
   }
 
   storeSpecial(low: number, high: number, sizeBytes: number): void {
+    this.checkCanonical(low, high);
     const inFirst = Math.min(sizeBytes, 4096 - (low & 0xfff));
     const first = this.physical(low, high, ACCESS.write);
     const from = this.cpu.offset + SPECIAL_OFFSET;

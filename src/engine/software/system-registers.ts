@@ -202,16 +202,14 @@ const DEBUG_FIELDS = ['dr0', 'dr1', 'dr2', 'dr3'] as const;
 
 function debugRegister(c: SystemContext, register: number): number {
   requirePrivilege(c);
-  if (register === 4 || register === 5) {
-    if ((c.cpu.getLow('cr4') & CR4.DE) !== 0) throw new GuestFault(UD);
-    return register + 2;
-  }
+  const alias = register === 4 || register === 5;
+  if (alias && (c.cpu.getLow('cr4') & CR4.DE) !== 0) throw new GuestFault(UD);
   if ((c.cpu.getLow('dr7') & DR7.GD) !== 0) {
     c.cpu.set('dr6', c.cpu.get('dr6') | BigInt(DR6.BD));
     c.cpu.set('dr7', c.cpu.get('dr7') & ~BigInt(DR7.GD));
     throw new GuestFault(DB);
   }
-  return register;
+  return alias ? register + 2 : register;
 }
 
 export function readDebug(c: SystemContext, register: number): bigint {

@@ -162,6 +162,7 @@ export class SoftwareVcpu implements Vcpu {
       },
       checkSegment: (segment, offset, sizeBytes, write) =>
         transfer.checkSegment(this.transferContext, (segment - 0x100) >> 5, offset, sizeBytes, write),
+      watch: (low, high, sizeBytes, write) => this.watch(low, high, sizeBytes, write),
       checkPort: (port, sizeBytes) => transfer.checkIoPermission(this.transferContext, port, sizeBytes),
       readPort: (port, sizeBytes) => this.readPort(port, sizeBytes),
       writePort: (port, sizeBytes, value) => this.writePort(port, sizeBytes, value),
@@ -173,6 +174,8 @@ export class SoftwareVcpu implements Vcpu {
   private single = false;
   /** The next instruction is to be run on its own. */
   private singleNext = false;
+  /** INT n, and SYSCALL that masks TF: no single-step trap follows. */
+  private untrapped = false;
   private readonly decode = createDecoder(PORTABLE_FEATURES);
 
   // Records.
@@ -369,10 +372,22 @@ export class SoftwareVcpu implements Vcpu {
     const last = first + BigInt(sizeBytes - 1);
     for (let k = 0; k < 4; k++) {
       const kind = (dr7 >> (16 + 4 * k)) & 3;
-      if (((dr7 >> (2 * k)) & 3) === 0 || kind === 0 || (kind === 1 && !write)) continue;
+      if (((dr7 >> (2 * k)) & 3) === 0 || kind === 0 || kind === 2 || (kind === 1 && !write)) continue;
       const length = [1n, 2n, 8n, 4n][(dr7 >> (18 + 4 * k)) & 3]!;
       const from = this.cpu.get((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) & ~(length - 1n);
       if (last >= from && first < from + length) this.debugTraps |= 1 << k;
+    }
+  }
+
+  /** Breakpoints on ports, with CR4.DE: traps too. */
+  private watchPort(port: number, sizeBytes: number): void {
+    const dr7 = this.cpu.getLow('dr7');
+    if ((dr7 & 0xff) === 0 || (this.cpu.getLow('cr4') & CR4.DE) === 0) return;
+    for (let k = 0; k < 4; k++) {
+      if (((dr7 >> (2 * k)) & 3) === 0 || ((dr7 >> (16 + 4 * k)) & 3) !== 2) continue;
+      const length = [1, 2, 8, 4][(dr7 >> (18 + 4 * k)) & 3]!;
+      const from = this.cpu.getLow((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) & ~(length - 1);
+      if (port + sizeBytes > from && port < from + length) this.debugTraps |= 1 << k;
     }
   }
 
@@ -506,6 +521,7 @@ export class SoftwareVcpu implements Vcpu {
 
   private readPort(port: number, sizeBytes: number): number {
     transfer.checkIoPermission(this.transferContext, port, sizeBytes);
+    this.watchPort(port, sizeBytes);
     const value = this.host.readPort(port, sizeBytes);
     this.noticeInterrupt();
     return value;
@@ -513,6 +529,7 @@ export class SoftwareVcpu implements Vcpu {
 
   private writePort(port: number, sizeBytes: number, value: number): void {
     transfer.checkIoPermission(this.transferContext, port, sizeBytes);
+    this.watchPort(port, sizeBytes);
     this.host.writePort(port, sizeBytes, value >>> 0);
     this.noticeInterrupt();
   }
@@ -530,7 +547,10 @@ export class SoftwareVcpu implements Vcpu {
       raise: (vector, errorCode) => {
         throw new GuestFault(vector, errorCode === -1 ? undefined : errorCode);
       },
-      softwareInterrupt: (vector, kind) => transfer.softwareInterrupt(t, vector, kind),
+      softwareInterrupt: (vector, kind) => {
+        transfer.softwareInterrupt(t, vector, kind);
+        this.untrapped = true;
+      },
       readPort: (port, sizeBytes) => this.readPort(port & 0xffff, sizeBytes),
       writePort: (port, sizeBytes, value) => this.writePort(port & 0xffff, sizeBytes, value),
       cpuid: () => system.runCpuid(s),
@@ -569,15 +589,14 @@ export class SoftwareVcpu implements Vcpu {
         const high = mmu.read(BigInt.asUintN(64, address + 8n), 8, false);
         system.invpcid(s, type, low, high);
       },
-      syscall: () => transfer.syscall(t),
+      syscall: () => {
+        transfer.syscall(t);
+        this.untrapped = (this.eflagsSystem & EFLAGS.TF) === 0;
+      },
       sysret: (operandBytes) => transfer.sysret(t, operandBytes),
       sysenter: () => transfer.sysenter(t),
       sysexit: (operandBytes) => transfer.sysexit(t, operandBytes),
-      iret: (operandBytes) => {
-        transfer.iret(t, operandBytes);
-        // RF lasts for one instruction, and only breakpoints look at it.
-        if (!this.slow) cpu.set32('systemFlags', this.eflagsSystem & ~EFLAGS.RF);
-      },
+      iret: (operandBytes) => transfer.iret(t, operandBytes),
       farJump: (selector, offset, operandBytes) => transfer.farJump(t, selector, offset, operandBytes),
       farCall: (selector, offset, operandBytes) => transfer.farCall(t, selector, offset, operandBytes),
       farReturn: (operandBytes, release) => transfer.farReturn(t, operandBytes, release),
@@ -810,7 +829,9 @@ export class SoftwareVcpu implements Vcpu {
       const repeated = this.currentInstruction()?.repeat ?? 'none';
       if (repeated !== 'none') this.cpu.set32('systemFlags', this.eflagsSystem | EFLAGS.RF);
     }
-    if (this.fault === undefined && trapping && !this.stackShadow) this.debugTraps |= DR6.BS;
+    // Data breakpoints are traps: an instruction that faults has not met them.
+    if (this.fault !== undefined) this.debugTraps = 0;
+    else if (trapping && !this.stackShadow && !this.untrapped) this.debugTraps |= DR6.BS;
     return this.settle();
   }
 
@@ -833,6 +854,7 @@ export class SoftwareVcpu implements Vcpu {
   private enterSingle(): void {
     const { view, base } = this;
     this.single = true;
+    this.untrapped = false;
     try {
       let record = this.resolve();
       for (;;) {
@@ -875,9 +897,10 @@ export class SoftwareVcpu implements Vcpu {
     const { fault } = this;
     this.fault = undefined;
     if (fault !== undefined) {
+      this.debugTraps = 0;
       return { kind: 'exception', vector: fault.vector, errorCode: this.errorCodeOf(fault) };
     }
-    const traps = this.stackShadow ? 0 : this.debugTraps | (trapping ? DR6.BS : 0);
+    const traps = this.stackShadow ? 0 : this.debugTraps | (trapping && !this.untrapped ? DR6.BS : 0);
     if (traps !== 0) {
       this.debugTraps = 0;
       cpu.set('dr6', cpu.get('dr6') | BigInt(traps));
