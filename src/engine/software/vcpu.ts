@@ -248,14 +248,16 @@ export class SoftwareVcpu implements Vcpu {
     const codeSize: CodeSize = long ? 64 : (cs & SEGMENT_ATTRIBUTE.DB) !== 0 ? 32 : 16;
     const cpl = cpu.get32('cpl');
     cpu.set32('codeSize', codeSize);
-    const code = cpu.segment(1);
-    cpu.set('codeBase', long ? 0n : code.base);
-    cpu.set('codeLimit', long ? 0xffffffffffffffffn : BigInt(code.limit));
+    const codeSegment = base + segmentOffset(1);
+    const codeLimit = view.getUint32(codeSegment + SEGMENT_FIELDS.limit, true);
+    cpu.set('codeBase', long ? 0n : cpu.segment(1).base);
+    view.setUint32(base + STATE.codeLimit.offset, long ? 0xffffffff : codeLimit, true);
+    view.setUint32(base + STATE.codeLimit.offset + 4, long ? 0xffffffff : 0, true);
     cpu.set('stackBase', long ? 0n : cpu.segment(2).base);
     const wideStack = (cpu.attributes(2) & SEGMENT_ATTRIBUTE.DB) !== 0;
     cpu.set('stackMask', long ? 0xffffffffffffffffn : wideStack ? 0xffffffffn : 0xffffn);
     cpu.set32('codeTlb', this.mmu.codeTlbFor(cpl, codeSize));
-    if (!long) this.mmu.limitCode(Number(code.base), code.limit);
+    if (!long) this.mmu.limitCode(view.getUint32(codeSegment + SEGMENT_FIELDS.base, true), codeLimit);
     for (let index = 0; index < 6; index++) {
       const at = base + segmentOffset(index);
       const attributes = view.getUint32(at + SEGMENT_FIELDS.attributes, true);
