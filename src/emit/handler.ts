@@ -11,6 +11,7 @@ import { RECORD, TLB } from './record.ts';
 
 const CPU = 0;
 const REC = 1;
+const GP = 13;
 
 const LOADS: Record<number, MemoryName> = { 1: 'i64.load8_u', 2: 'i64.load16_u', 4: 'i64.load32_u', 8: 'i64.load' };
 const STORES: Record<number, MemoryName> = { 1: 'i64.store8', 2: 'i64.store16', 4: 'i64.store32', 8: 'i64.store' };
@@ -400,9 +401,25 @@ class HandlerEmitter {
       case 'indexed':
         pushIndexedSum(f, CPU, REC);
         return;
-      case 'absolute':
+      case 'absolute': {
+        const offset = f.local('i64');
         f.get(REC);
         f.memory('i64.load', RECORD.imm0);
+        f.tee(offset);
+        f.i64(16n);
+        f.pure('i64.shl');
+        f.i64(16n);
+        f.pure('i64.shr_s');
+        f.get(offset);
+        f.pure('i64.ne');
+        f.if();
+        this.storeRecord();
+        f.i32(GP);
+        f.i32(0);
+        f.call(this.imports.runtime.raise);
+        f.return();
+        f.end();
+        f.get(offset);
         f.get(CPU);
         f.get(REC);
         f.memory('i32.load16_u', RECORD.segment);
@@ -410,6 +427,7 @@ class HandlerEmitter {
         f.memory('i64.load', 0);
         f.pure('i64.add');
         return;
+      }
       case 'segmented':
         if (this.restarts) {
           this.segmentedAddress(value);
