@@ -7,11 +7,11 @@ import { DescriptorOutput, type OutputStream } from '../backends/output-stream.t
 import { Terminal } from '../backends/terminal.ts';
 import { EXIT_STATUS } from '../base/errors.ts';
 import { type GuestImage, resolveImage } from '../images/images.ts';
-import { createOverlay, type RunOptions } from '../images/overlay.ts';
+import { createOverlay, GuestRequestDecoder, type RunOptions } from '../images/overlay.ts';
 import { DEFAULT_RAM_BYTES, type MachineConfig } from '../machine/config.ts';
 import { CommandSession } from '../vm/command-session.ts';
 import { ConsoleSession } from '../vm/console-session.ts';
-import { VirtualMachine } from '../vm/virtual-machine.ts';
+import { type LineReader, VirtualMachine } from '../vm/virtual-machine.ts';
 import { describeFailure } from './failure.ts';
 import { formatMemorySize, parseMemorySize } from './memory-size.ts';
 import { createProgressBar } from './progress-bar.ts';
@@ -178,7 +178,7 @@ function ownGuest(flags: RunFlags): Guest {
 // Who attends to the guest.
 
 interface Session {
-  readonly readers: ConstructorParameters<typeof VirtualMachine>[0];
+  readonly readers: readonly (LineReader | undefined)[];
   /** From the machine's start to its end; gives the exit status. */
   attend(machine: VirtualMachine, guest: Guest, memoryBytes: number): Promise<number>;
 }
@@ -208,7 +208,7 @@ function consoleSession(options: Streams & { hasShell: boolean; terminal: Termin
     onOutputLost: () => endWith(OUTPUT_LOST_STATUS),
   });
   return {
-    readers: [session.read],
+    readers: [session.read, undefined, statusReader(endWith)],
     attend: async (started, guest, memoryBytes) => {
       machine = started;
       await machine.started;
@@ -226,6 +226,15 @@ function consoleSession(options: Streams & { hasShell: boolean; terminal: Termin
         session.close();
       }
     },
+  };
+}
+
+/** A command on the console tells its status on COM3. */
+function statusReader(endWith: (exitStatus: number) => void): LineReader {
+  const decoder = new GuestRequestDecoder();
+  return (bytes) => {
+    for (const request of decoder.push(bytes)) if (request.kind === 'exit') endWith(request.status);
+    return undefined;
   };
 }
 

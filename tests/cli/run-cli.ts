@@ -16,6 +16,8 @@ export interface CliResult {
 export interface CliOptions {
   /** Standard input; the null device where there is none. */
   input?: string | Uint8Array;
+  /** What to type, line by line: each as soon as the output since the one before matches. Then the input ends. */
+  dialogue?: readonly { after: RegExp; type: string }[];
   env?: NodeJS.ProcessEnv;
   /** Called with the process and what it has printed so far, whenever that grows. */
   onOutput?: (child: ReturnType<typeof spawn>, stdout: string) => void;
@@ -26,15 +28,23 @@ export interface CliOptions {
 const TIMEOUT_MS = 120_000;
 
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  const dialogue = [...(options.dialogue ?? [])];
   const child = spawn(process.execPath, [CLI, ...args], {
     env: { ...process.env, ...options.env },
     timeout: options.timeoutMs ?? TIMEOUT_MS,
     killSignal: 'SIGKILL',
-    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    stdio: [options.input === undefined && dialogue.length === 0 ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
   const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []];
+  let seen = '';
   child.stdout?.on('data', (bytes: Buffer) => {
     stdout.push(bytes);
+    seen += bytes.toString('latin1');
+    while (dialogue[0]?.after.test(seen)) {
+      child.stdin?.write(dialogue.shift()!.type);
+      seen = '';
+      if (dialogue.length === 0) child.stdin?.end();
+    }
     options.onOutput?.(child, Buffer.concat(stdout).toString());
   });
   child.stderr?.on('data', (bytes: Buffer) => stderr.push(bytes));
