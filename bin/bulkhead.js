@@ -24,7 +24,9 @@ function handOver(node) {
 }
 
 if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR) {
-  const { main } = await import('../src/cli/main.ts');
+  // A clone runs its sources; the published package has them compiled.
+  const sources = existsSync(new URL('../src/cli/main.ts', import.meta.url));
+  const { main } = await import(sources ? '../src/cli/main.ts' : '../dist/cli/main.js');
   await main(process.argv.slice(2));
 } else {
   const node = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
