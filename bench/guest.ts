@@ -29,7 +29,7 @@ export interface Measurement {
 const PROMPT = 'root@debian:~# ';
 /** Busybox's line editor asks the terminal for the cursor's position, and goes on without an answer. */
 const CURSOR_QUESTION = '\x1b[6n';
-const BOOT_TIMEOUT_MS = 180_000;
+const BOOT_TIMEOUT_MS = 120_000;
 const ROW_TIMEOUT_MS = 300_000;
 /** What an error shows of the console. */
 const TAIL_CHARACTERS = 600;

@@ -33,6 +33,8 @@ export interface RowSummary {
    * By other peer: Bulkhead's speed over its speed, which is its time over Bulkhead's. 1 is as fast, 2 twice as fast.
    */
   speedRatios: Record<string, number>;
+  /** The same of processor time: says more where other work keeps the host busy. */
+  cpuSpeedRatios: Record<string, number>;
 }
 
 export interface Report {
@@ -45,6 +47,7 @@ export interface Report {
   rows: RowSummary[];
   /** Geometric means over the rows but boot. */
   meanSpeedRatios: Record<string, number>;
+  meanCpuSpeedRatios: Record<string, number>;
   skipped: SuiteResult['skipped'];
   failures: SuiteResult['failures'];
   /** Where the medians by the guest's clock and by the host's differ. */
@@ -60,7 +63,8 @@ export function createReport(result: SuiteResult, mode: Mode, runs: number): Rep
       summary: row.summary,
       instructions: row.instructions,
       peers,
-      speedRatios: speedRatios(peers),
+      speedRatios: speedRatios(peers, ({ hostMs }) => hostMs),
+      cpuSpeedRatios: speedRatios(peers, ({ cpuMs }) => cpuMs),
     };
   });
   return {
@@ -76,7 +80,8 @@ export function createReport(result: SuiteResult, mode: Mode, runs: number): Rep
     },
     peers: result.peers,
     rows,
-    meanSpeedRatios: meanSpeedRatios(rows.slice(1)),
+    meanSpeedRatios: meanRatios(rows.slice(1).map((row) => row.speedRatios)),
+    meanCpuSpeedRatios: meanRatios(rows.slice(1).map((row) => row.cpuSpeedRatios)),
     skipped: result.skipped,
     failures: result.failures,
     clockDifferences: rows.flatMap((row) =>
@@ -104,18 +109,22 @@ function summarize(runs: Measurement[], instructions: number | null): PeerSummar
   };
 }
 
-function speedRatios(peers: Record<string, PeerSummary>): Record<string, number> {
+function speedRatios(
+  peers: Record<string, PeerSummary>,
+  timeOf: (summary: PeerSummary) => number,
+): Record<string, number> {
   const ours = peers[OURS];
   if (ours === undefined) return {};
   const others = Object.entries(peers).filter(([peer]) => peer !== OURS);
-  return Object.fromEntries(others.map(([peer, { hostMs }]) => [peer, hostMs / ours.hostMs]));
+  return Object.fromEntries(others.map(([peer, summary]) => [peer, timeOf(summary) / timeOf(ours)]));
 }
 
-function meanSpeedRatios(rows: readonly RowSummary[]): Record<string, number> {
-  const names = new Set(rows.flatMap((row) => Object.keys(row.speedRatios)));
+/** Geometric means by peer. */
+function meanRatios(rows: readonly Record<string, number>[]): Record<string, number> {
+  const names = new Set(rows.flatMap((row) => Object.keys(row)));
   return Object.fromEntries(
     [...names].map((name) => {
-      const ratios = rows.flatMap((row) => row.speedRatios[name] ?? []);
+      const ratios = rows.flatMap((row) => row[name] ?? []);
       return [name, Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length)];
     }),
   );
@@ -141,11 +150,11 @@ export function formatReport(report: Report): string {
     peers.map((peer) => cell(row.peers[peer], format));
   const compared = peers.includes(OURS) ? others : [];
   const times = [
-    ['time', ...peers, ...compared.map((peer) => `speed to ${peer}`)],
+    ['time', ...peers, ...compared.flatMap((peer) => [`speed to ${peer}`, 'by CPU time'])],
     ...report.rows.map((row) => [
       row.name,
       ...ofPeers(row, ({ hostMs }) => seconds(hostMs)),
-      ...compared.map((peer) => ratio(row.speedRatios[peer])),
+      ...compared.flatMap((peer) => [ratio(row.speedRatios[peer]), ratio(row.cpuSpeedRatios[peer])]),
     ]),
   ];
   const costs = [
@@ -174,7 +183,12 @@ export function formatReport(report: Report): string {
       const mean = report.meanSpeedRatios[peer];
       return [
         ...(bootRatio === undefined ? [] : [`boot takes ${(1 / bootRatio).toPrecision(2)} times the time of ${peer}`]),
-        ...(mean === undefined ? [] : [`geometric mean of the other rows: ${ratio(mean)} the speed of ${peer}`]),
+        ...(mean === undefined
+          ? []
+          : [
+              `geometric mean of the other rows: ${ratio(mean)} the speed of ${peer}, ` +
+                `${ratio(report.meanCpuSpeedRatios[peer])} by CPU time`,
+            ]),
       ];
     }),
     ...report.skipped.map(({ what, reason }) => `skipped ${what}: ${reason}`),

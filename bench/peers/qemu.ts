@@ -3,7 +3,9 @@
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { UserError } from '../../src/base/errors.ts';
 import { resolveImage } from '../../src/images/images.ts';
 import { createOverlay } from '../../src/images/overlay.ts';
 import { IMAGE } from './bulkhead.ts';
@@ -17,6 +19,9 @@ const MACHINE = 'microvm,pit=on,pic=on,rtc=on';
  */
 const PROCESSOR = 'qemu64,-cx16';
 
+/** Kernel options, known after `prepare`. */
+let timeStampOptions = '';
+
 export const qemu: Peer = {
   name: 'qemu',
   architecture: 'amd64',
@@ -26,6 +31,7 @@ export const qemu: Peer = {
   },
   async prepare(files, folder) {
     const image = await resolveImage(IMAGE);
+    timeStampOptions = await kernelTimeStampOptions(folder);
     const initrd = join(folder, 'initrd.cpio');
     writeFileSync(initrd, Buffer.concat([image.initrd, createOverlay({ files })]));
     return {
@@ -33,17 +39,43 @@ export const qemu: Peer = {
       args: [
         ...['-M', MACHINE, '-accel', 'tcg', '-cpu', PROCESSOR, '-m', `${GUEST_MEMORY_MEBIBYTES}M`],
         ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
-        ...['-kernel', image.kernelPath, '-initrd', initrd, '-append', image.defaultCommandLine],
+        ...[
+          '-kernel',
+          image.kernelPath,
+          '-initrd',
+          initrd,
+          '-append',
+          `${image.defaultCommandLine} ${timeStampOptions}`,
+        ],
       ],
     };
   },
   async describe() {
     return {
-      version: `${(await programVersion()) ?? 'unknown'}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}`,
+      version: `${(await programVersion()) ?? 'unknown'}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}; ${timeStampOptions}`,
       kernel: (await resolveImage(IMAGE)).kernelVersion,
     };
   },
 };
+
+/**
+ * The guest sees the host's time-stamp counter, but the PIT late where the host is busy: it measures the one by the
+ * other, gets a wrong frequency or none, and hangs or distrusts it. So its kernel is told.
+ */
+async function kernelTimeStampOptions(folder: string): Promise<string> {
+  const program = join(folder, 'time-stamp-counter');
+  const source = fileURLToPath(new URL('time-stamp-counter.c', import.meta.url));
+  try {
+    await promisify(execFile)('gcc', ['-O2', '-o', program, source]);
+  } catch (error) {
+    throw new UserError('the host has no working gcc, which the guest clock of QEMU needs', {
+      hint: 'apt-get install gcc libc6-dev',
+      cause: error,
+    });
+  }
+  const { stdout } = await promisify(execFile)(program);
+  return `tsc=reliable tsc_early_khz=${stdout.trim()}`;
+}
 
 async function programVersion(): Promise<string | undefined> {
   try {

@@ -2,7 +2,7 @@
 
 import type { Mode, Row } from './row.ts';
 
-const TURNS = { quick: 10_000_000, standard: 200_000_000, full: 1_000_000_000 };
+const TURNS = { quick: 10_000_000, standard: 100_000_000, full: 1_000_000_000 };
 const INSTRUCTIONS_PER_TURN = 10;
 const TABLE_WORDS = 1024;
 

@@ -2,8 +2,8 @@
 
 import type { Mode, Row } from './row.ts';
 
-const TURNS = { quick: 5_000, standard: 50_000, full: 200_000 };
-const PROCESSES = { quick: 50, standard: 200, full: 500 };
+const TURNS = { quick: 5_000, standard: 20_000, full: 200_000 };
+const PROCESSES = { quick: 50, standard: 100, full: 500 };
 
 export function shellRows(mode: Mode): Row[] {
   const turns = TURNS[mode];
