@@ -35,6 +35,19 @@ test('a file for the guest has a path on each side', () => {
   }
 });
 
+test("a file for a folder that is a link in the guest goes to the folder's own place", () => {
+  for (const [given, placed] of [
+    ['/bin/x', '/usr/bin/x'],
+    ['/sbin/x', '/usr/bin/x'],
+    ['/usr/sbin/x', '/usr/bin/x'],
+    ['/lib/a/x', '/usr/lib/a/x'],
+    ['/binary/x', '/binary/x'],
+  ] as const) {
+    assert.equal(readGuestFile(`${file}:${given}`).path, placed);
+  }
+  assert.throws(() => readGuestFile(`${file}:/proc/x`), /would not see/);
+});
+
 test('a file that cannot be read is told by name and reason', () => {
   assert.throws(() => readUserFile(join(folder, 'none'), 'kernel'), /cannot read the kernel .*none: no such file/);
   assert.throws(() => readUserFile(folder, 'kernel'), /it is a folder/);

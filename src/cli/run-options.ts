@@ -49,6 +49,15 @@ export function readInitrd(text: string): BootModule {
   return { bytes: readUserFile(path, 'initrd'), commandLine: text };
 }
 
+/** Folders of an image that are links; an archive's entry through one would replace the link. */
+const LINKED_FOLDERS: readonly (readonly [link: RegExp, folder: string])[] = [
+  [/^\/(?:s?bin|usr\/sbin)\//, '/usr/bin/'],
+  [/^\/lib\//, '/usr/lib/'],
+  [/^\/var\/tmp\//, '/tmp/'],
+];
+/** File systems are mounted there once the guest runs. */
+const MOUNT_POINTS = /^\/(?:dev|proc|sys|run|var\/run)\//;
+
 /** `HOST:GUEST`: a file of the host's, and the absolute path that it gets in the guest. Executable for all. */
 export function readGuestFile(text: string): OverlayFile {
   const colon = text.lastIndexOf(':');
@@ -56,7 +65,12 @@ export function readGuestFile(text: string): OverlayFile {
   if (colon < 1 || !path.startsWith('/') || path.endsWith('/') || path.split('/').includes('..')) {
     throw usageError(`not a file to bring in: ${text}`, 'give HOST:GUEST, such as ./data.bin:/root/data.bin');
   }
-  return { path, data: readUserFile(hostPath, 'file'), mode: 0o755 };
+  if (MOUNT_POINTS.test(path)) {
+    throw usageError(`the guest would not see the file ${path}`, 'its kernel mounts a file system there; choose /root');
+  }
+  const link = LINKED_FOLDERS.find(([pattern]) => pattern.test(path));
+  const target = link ? path.replace(...link) : path;
+  return { path: target, data: readUserFile(hostPath, 'file'), mode: 0o755 };
 }
 
 /** A port number in decimal or, with 0x, in hexadecimal. */

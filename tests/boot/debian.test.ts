@@ -14,6 +14,8 @@ import { temporaryFolder } from '../guests/tiny-kernel.ts';
 const SLOW: CliOptions = { timeoutMs: 180_000 };
 const SEED = 0x0b01c4ad;
 const PROMPT = /root@debian:~# /;
+/** The shell that called `reboot` prompts once more before the kernel stops. */
+const REBOOTED = /Restarting system[\s\S]*root@debian:~# /;
 
 const folder = temporaryFolder();
 const runIn = (image: string, command: readonly string[], options: CliOptions = {}) =>
@@ -41,7 +43,7 @@ for (const { name } of listImages()) {
         dialogue: [
           { after: PROMPT, type: 'echo $((6 * 7)) is the answer; touch /left-over\n' },
           { after: /42 is the answer/, type: 'reboot\n' },
-          { after: PROMPT, type: 'ls /left-over\n' },
+          { after: REBOOTED, type: 'ls /left-over\n' },
           { after: /No such file/, type: 'poweroff\n' },
         ],
       });
