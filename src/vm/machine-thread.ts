@@ -1,6 +1,7 @@
 // Entry of the machine's thread: one worker that is one virtual processor with all its devices. It learns what to run
 // by a `start` message, and ends after its `ended` or `refused`.
 
+import { flushCompileCache } from 'node:module';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { hostClock } from '../base/clock.ts';
 import { UserError } from '../base/errors.ts';
@@ -150,4 +151,6 @@ if (parentPort === null) throw new Error('machine-thread.ts runs as a worker');
 const port = parentPort;
 // The worker was made by VirtualMachine, with a channel.
 const end = new ChannelEnd(port, workerData as Channel);
+// The thread never ends by itself, which is when Node would keep what it has compiled.
+flushCompileCache();
 port.once('message', (message: ToMachine) => runMachine(end, message.config));

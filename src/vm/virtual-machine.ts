@@ -75,7 +75,11 @@ export class VirtualMachine {
     this.rejectEnded = ended.reject;
     // Whoever waits for `ended` hears the same error.
     this.started.catch(() => {});
-    this.worker = new Worker(new URL('machine-thread.ts', import.meta.url), { workerData: channel });
+    this.worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
+      workerData: channel,
+      // Node 24 calls type stripping experimental on every thread.
+      execArgv: [...process.execArgv, '--disable-warning=ExperimentalWarning'],
+    });
     this.worker.on('message', (message: FromMachine) => this.receive(message));
     this.worker.on('error', (error) => this.crashed(error instanceof Error ? error : new Error(String(error))));
     this.worker.on('exit', (code) => this.crashed(new Error(`it ended with code ${code}`)));
