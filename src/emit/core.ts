@@ -3,7 +3,7 @@
 
 import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
-import type { CoreName, Imports } from './imports.ts';
+import { type CoreName, FIRST_REGION, FLAG_KIND, type Imports } from './imports.ts';
 import { CODE_TLB, RECORD } from './record.ts';
 
 const CPU = 0;
@@ -424,6 +424,140 @@ function resume(imports: Imports): FunctionWriter {
   return f;
 }
 
+function writeFlagWords(): FunctionWriter {
+  const f = new FunctionWriter(5);
+  const [KIND, X, Y, RESULT] = [1, 2, 3, 4];
+  const shift = f.local('i64');
+  const extended = f.local('i64');
+  const carries = f.local('i64');
+  const kind = f.local('i32');
+  const step = f.local('i32');
+  const carry = f.local('i64');
+  const isKind = (name: keyof typeof FLAG_KIND): void => {
+    f.get(kind);
+    f.i32(FLAG_KIND[name]);
+    f.pure('i32.eq');
+  };
+  f.get(KIND);
+  f.i32(0xff);
+  f.pure('i32.and');
+  f.tee(kind);
+  f.i32(FLAG_KIND.increment);
+  f.pure('i32.ge_u');
+  f.tee(step);
+  f.if();
+  f.get(Y);
+  f.set(carry);
+  f.i64(1n);
+  f.set(Y);
+  f.end();
+  f.i64(64n);
+  f.get(KIND);
+  f.i32(8);
+  f.pure('i32.shr_u');
+  f.i32(3);
+  f.pure('i32.shl');
+  f.pure('i64.extend_i32_u');
+  f.pure('i64.sub');
+  f.set(shift);
+  f.get(RESULT);
+  f.get(shift);
+  f.pure('i64.shl');
+  f.get(shift);
+  f.pure('i64.shr_s');
+  f.set(extended);
+  isKind('logic');
+  f.if('i64');
+  f.i64(0n);
+  f.else();
+  isKind('add');
+  isKind('increment');
+  f.pure('i32.or');
+  f.if('i64');
+  f.get(X);
+  f.get(Y);
+  f.pure('i64.and');
+  f.get(X);
+  f.get(Y);
+  f.pure('i64.or');
+  f.get(RESULT);
+  f.i64(-1n);
+  f.pure('i64.xor');
+  f.pure('i64.and');
+  f.pure('i64.or');
+  f.else();
+  f.get(X);
+  f.i64(-1n);
+  f.pure('i64.xor');
+  f.get(Y);
+  f.pure('i64.and');
+  f.get(X);
+  f.get(Y);
+  f.pure('i64.xor');
+  f.i64(-1n);
+  f.pure('i64.xor');
+  f.get(RESULT);
+  f.pure('i64.and');
+  f.pure('i64.or');
+  f.end();
+  f.end();
+  f.set(carries);
+  const store = (name: StateField, push: () => void): void => {
+    f.get(CPU);
+    push();
+    f.memory(STATE[name].type === 'u64' ? 'i64.store' : 'i32.store', STATE[name].offset);
+  };
+  store('flagZ', () => f.get(extended));
+  store('flagN', () => f.get(extended));
+  f.get(carries);
+  f.get(shift);
+  f.pure('i64.shl');
+  f.set(extended);
+  f.get(step);
+  f.if();
+  // CF stays; bit 62 differs from it when the operation overflowed.
+  f.get(carry);
+  f.i64(-(1n << 63n));
+  f.pure('i64.and');
+  f.get(carry);
+  f.get(extended);
+  f.pure('i64.xor');
+  f.get(extended);
+  f.i64(1n);
+  f.pure('i64.shl');
+  f.pure('i64.xor');
+  f.i64(-(1n << 63n));
+  f.pure('i64.and');
+  f.i64(1n);
+  f.pure('i64.shr_u');
+  f.pure('i64.or');
+  f.set(extended);
+  f.end();
+  store('flagC', () => f.get(extended));
+  store('flagA', () => {
+    f.get(carries);
+    f.pure('i32.wrap_i64');
+  });
+  return f;
+}
+
+function interpret(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(3);
+  const rec = f.local('i32');
+  pushLookup(f, imports, 2, rec);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.i32(FIRST_REGION);
+  f.pure('i32.ge_u');
+  f.if();
+  f.get(rec);
+  f.memory('i32.load', RECORD.link);
+  f.set(rec);
+  f.end();
+  pushDispatch(f, imports, rec);
+  return f;
+}
+
 function jump(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(3);
   const rec = f.local('i32');
@@ -484,7 +618,7 @@ function jumpDirect(imports: Imports): FunctionWriter {
   return f;
 }
 
-/** Defines every core function in a module that was set up with importAll(…, true), and exports them. */
+/** Defines every core function in a module that was set up with importForCore, and exports them. */
 export function defineCore(module: ModuleWriter, imports: Imports): void {
   const define = (name: CoreName, writer: FunctionWriter): void => {
     module.define(imports.core[name], writer);
@@ -509,6 +643,8 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('miss', miss(imports));
   define('slow', slow(imports));
   define('resume', resume(imports));
+  define('writeFlagWords', writeFlagWords());
+  define('interpret', interpret(imports));
   define('directTarget', directTarget());
   define('jump', jump(imports));
   define('jumpDirect', jumpDirect(imports));

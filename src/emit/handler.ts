@@ -44,17 +44,17 @@ const isRead = (value: Value): boolean =>
   value.kind === 'target' ||
   value.kind === 'offset';
 
-class HandlerEmitter {
+export class HandlerEmitter {
   readonly f = new FunctionWriter(2);
-  private readonly imports: Imports;
-  private readonly long: boolean;
-  private readonly locals = new Map<number, number>();
-  private readonly variables = new Map<number, number>();
+  protected readonly imports: Imports;
+  protected readonly long: boolean;
+  protected locals = new Map<number, number>();
+  protected variables = new Map<number, number>();
   /** modify-load's node id -> local with the host offset of the access, 0 for the slow way. */
-  private readonly hosts = new Map<number, number>();
-  private readonly entry: number;
+  protected hosts = new Map<number, number>();
+  protected readonly entry: number;
   /** A TLB miss leaves the handler by a tail call and the instruction starts again. */
-  private readonly restarts: boolean;
+  protected readonly restarts: boolean;
 
   constructor(imports: Imports, long: boolean, restarts: boolean) {
     this.imports = imports;
@@ -67,13 +67,13 @@ class HandlerEmitter {
     for (const statement of statements) this.statement(statement);
   }
 
-  private keep(value: Value): void {
+  protected keep(value: Value): void {
     const local = this.f.local(value.type as WasmType);
     this.f.set(local);
     this.locals.set(value.id, local);
   }
 
-  private push(value: Value): void {
+  protected push(value: Value): void {
     const { f } = this;
     if (value.kind === 'const') {
       this.constant(value);
@@ -88,7 +88,7 @@ class HandlerEmitter {
     this.pure(value);
   }
 
-  private constant(value: Value): void {
+  protected constant(value: Value): void {
     const { f } = this;
     switch (value.type) {
       case 'i32':
@@ -111,7 +111,7 @@ class HandlerEmitter {
     }
   }
 
-  private pure(value: Value): void {
+  protected pure(value: Value): void {
     const { f } = this;
     switch (value.kind) {
       case 'select':
@@ -141,7 +141,7 @@ class HandlerEmitter {
   }
 
   /** Pushes the host address whose static offset the caller adds, and returns that offset. */
-  private stateAddress(location: Location): number {
+  protected stateAddress(location: Location): number {
     const { f } = this;
     f.get(CPU);
     if (location.kind === 'fixed') return location.offset;
@@ -151,13 +151,29 @@ class HandlerEmitter {
     return 0;
   }
 
-  private storeRecord(): void {
+  /** Code before a call that may raise an exception in a slow path. */
+  protected beforeSlow(): void {}
+
+  /** Code after a store that went the slow way, which may have changed code. */
+  protected afterSlowStore(): void {}
+
+  /** The record that a slow path belongs to. */
+  protected pushRecord(): void {
+    this.f.get(REC);
+  }
+
+  /** Another processor wrote in between: the instruction starts again. */
+  protected startAgain(): void {
+    pushDispatch(this.f, this.imports, REC);
+  }
+
+  protected storeRecord(): void {
     this.f.get(CPU);
     this.f.get(REC);
     this.f.memory('i32.store', STATE.record.offset);
   }
 
-  private returnIfStopped(): void {
+  protected returnIfStopped(): void {
     const { f } = this;
     f.get(CPU);
     f.memory('i32.load', STATE.stop.offset);
@@ -166,17 +182,17 @@ class HandlerEmitter {
     f.end();
   }
 
-  private loadField(name: StateField): void {
+  protected loadField(name: StateField): void {
     this.f.get(CPU);
     this.f.memory(STATE[name].type === 'u64' ? 'i64.load' : 'i32.load', STATE[name].offset);
   }
 
-  private core(name: CoreName): void {
+  protected core(name: CoreName): void {
     this.f.call(this.imports.core[name]);
   }
 
   /** An address in a local of its own, since it is used several times. */
-  private addressLocal(value: Value): number {
+  protected addressLocal(value: Value): number {
     const known = this.locals.get(value.id);
     if (known !== undefined) return known;
     this.push(value);
@@ -187,7 +203,7 @@ class HandlerEmitter {
   }
 
   /** Looks the access up; leaves an i32 condition (hit) on the stack, with the entry in `this.entry`. */
-  private lookup(address: number, sizeBytes: number, write: boolean): void {
+  protected lookup(address: number, sizeBytes: number, write: boolean): void {
     const { f } = this;
     this.loadField('tlb');
     f.get(address);
@@ -213,7 +229,7 @@ class HandlerEmitter {
   }
 
   /** Leaves the handler when the access misses; goes on with the entry in `this.entry`. */
-  private hitOrRestart(address: number, sizeBytes: number, write: boolean): void {
+  protected hitOrRestart(address: number, sizeBytes: number, write: boolean): void {
     const { f } = this;
     this.lookup(address, sizeBytes, write);
     f.pure('i32.eqz');
@@ -226,7 +242,7 @@ class HandlerEmitter {
     f.end();
   }
 
-  private pushHost(address: number): void {
+  protected pushHost(address: number): void {
     const { f } = this;
     f.get(address);
     f.pure('i32.wrap_i64');
@@ -235,7 +251,7 @@ class HandlerEmitter {
     f.pure('i32.add');
   }
 
-  private load(value: Value, sizeBytes: number): void {
+  protected load(value: Value, sizeBytes: number): void {
     const { f } = this;
     const address = this.addressLocal(value.args[0]!);
     const type = sizeBytes === 16 ? 'v128' : 'i64';
@@ -254,8 +270,9 @@ class HandlerEmitter {
     f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
     f.set(result);
     f.else();
+    this.beforeSlow();
     f.get(CPU);
-    f.get(REC);
+    this.pushRecord();
     f.get(address);
     this.core(`slowLoad${sizeBytes}` as CoreName);
     f.set(result);
@@ -264,7 +281,7 @@ class HandlerEmitter {
     this.locals.set(value.id, result);
   }
 
-  private store(value: Value, sizeBytes: number): void {
+  protected store(value: Value, sizeBytes: number): void {
     const { f } = this;
     const address = this.addressLocal(value.args[0]!);
     const stored = f.local(sizeBytes === 16 ? 'v128' : 'i64');
@@ -283,16 +300,18 @@ class HandlerEmitter {
     f.get(stored);
     f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
     f.else();
+    this.beforeSlow();
     f.get(CPU);
-    f.get(REC);
+    this.pushRecord();
     f.get(address);
     f.get(stored);
     this.core(`slowStore${sizeBytes}` as CoreName);
     this.returnIfStopped();
+    this.afterSlowStore();
     f.end();
   }
 
-  private modifyLoad(value: Value): void {
+  protected modifyLoad(value: Value): void {
     const { f } = this;
     const size = value.size!;
     const address = this.addressLocal(value.args[0]!);
@@ -315,8 +334,9 @@ class HandlerEmitter {
     f.memory(LOADS[size]!, 0);
     f.set(old);
     f.else();
+    this.beforeSlow();
     f.get(CPU);
-    f.get(REC);
+    this.pushRecord();
     f.get(address);
     this.core(`slowModify${size}` as CoreName);
     f.set(old);
@@ -329,7 +349,7 @@ class HandlerEmitter {
     this.hosts.set(value.id, host);
   }
 
-  private modifyStore(value: Value): void {
+  protected modifyStore(value: Value): void {
     const { f } = this;
     const size = value.size!;
     const [old, addressValue, changed] = value.args as [Value, Value, Value];
@@ -363,7 +383,7 @@ class HandlerEmitter {
       this.push(old);
       f.pure('i64.ne');
       f.if();
-      pushDispatch(f, this.imports, REC);
+      this.startAgain();
       f.end();
       if (size > 1) f.end();
     } else {
@@ -371,16 +391,18 @@ class HandlerEmitter {
     }
     if (this.restarts) return;
     f.else();
+    this.beforeSlow();
     f.get(CPU);
-    f.get(REC);
+    this.pushRecord();
     f.get(address);
     f.get(stored);
     this.core(`slowStore${size}` as CoreName);
     this.returnIfStopped();
+    this.afterSlowStore();
     f.end();
   }
 
-  private address(value: Value): void {
+  protected address(value: Value): void {
     const { f } = this;
     const memory = value.memory!;
     if (value.kind === 'offset') {
@@ -442,7 +464,7 @@ class HandlerEmitter {
   }
 
   /** FS or GS in 64-bit code. An offset that is not canonical takes the slow way, which has the rules. */
-  private segmentedAddress(value: Value): void {
+  protected segmentedAddress(value: Value): void {
     const { f } = this;
     const offset = f.local('i64');
     pushIndexedSum(f, CPU, REC);
@@ -471,7 +493,7 @@ class HandlerEmitter {
     }
   }
 
-  private genericAddress(value: Value): void {
+  protected genericAddress(value: Value): void {
     const { f } = this;
     f.get(CPU);
     f.get(REC);
@@ -485,13 +507,13 @@ class HandlerEmitter {
     f.get(this.locals.get(value.id)!);
   }
 
-  private keepLater(value: Value): number {
+  protected keepLater(value: Value): number {
     const local = this.f.local(value.type as WasmType);
     this.locals.set(value.id, local);
     return local;
   }
 
-  private pushNextIp(): void {
+  protected pushNextIp(): void {
     const { f } = this;
     this.loadField('codePage');
     f.get(REC);
@@ -506,7 +528,7 @@ class HandlerEmitter {
     }
   }
 
-  private statement(value: Statement): void {
+  protected statement(value: Statement): void {
     const { f } = this;
     if (isPure(value)) {
       if (value.uses > 1) {
@@ -669,7 +691,7 @@ class HandlerEmitter {
     }
   }
 
-  private variable(value: Value): number {
+  protected variable(value: Value): number {
     const id = value.variable!.id;
     let local = this.variables.get(id);
     if (local === undefined) {
@@ -679,7 +701,7 @@ class HandlerEmitter {
     return local;
   }
 
-  private call(value: Value): void {
+  protected call(value: Value): void {
     const { f } = this;
     const name = value.name as RuntimeName;
     const signature: RuntimeSignature = RUNTIME[name];
@@ -691,7 +713,7 @@ class HandlerEmitter {
     else if (signature.stops) this.returnIfStopped();
   }
 
-  private jumpDirect(): void {
+  protected jumpDirect(): void {
     const { f } = this;
     const link = f.local('i32');
     const budget = f.local('i32');
@@ -717,7 +739,7 @@ class HandlerEmitter {
     f.returnCall(this.imports.core.jumpDirect);
   }
 
-  private again(): void {
+  protected again(): void {
     const { f } = this;
     const budget = f.local('i32');
     f.get(CPU);

@@ -3,8 +3,9 @@
 import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
 import type { ModuleWriter, WasmType } from '../wasm/encoder.ts';
 
-/** Handlers that one processor can have. */
+/** Handlers that one processor can have: of single instructions, then of regions from FIRST_REGION on. */
 export const HANDLER_TABLE_SIZE = 16384;
+export const FIRST_REGION = 8192;
 
 const HANDLER: readonly WasmType[] = ['i32', 'i32'];
 
@@ -40,6 +41,10 @@ export const CORE = {
   slow: [HANDLER, []],
   /** Handler 0. */
   resume: [HANDLER, []],
+  /** Writes the flag words of an operation: (cpu, kind | sizeBytes << 8 as FLAG_KIND has it, x, y, result). */
+  writeFlagWords: [['i32', 'i32', 'i64', 'i64', 'i64'], []],
+  /** Goes to an offset in CS and runs at least one instruction there by its own handler. */
+  interpret: [['i32', 'i32', 'i64'], []],
   /** The target of the record's direct branch. */
   directTarget: [HANDLER, ['i64']],
   /** Goes to an offset in CS. */
@@ -47,6 +52,9 @@ export const CORE = {
   /** Goes to a direct branch's target and links it when it lies in the same page. */
   jumpDirect: [HANDLER, []],
 } as const satisfies Record<string, readonly [readonly WasmType[], readonly WasmType[]]>;
+
+/** Kinds of lazily kept flags; `none`: the words in memory are right. */
+export const FLAG_KIND = { none: 0, add: 1, subtract: 2, logic: 3, increment: 4, decrement: 5 } as const;
 
 export type CoreName = keyof typeof CORE;
 
@@ -83,28 +91,53 @@ const typeOf = (
   [parameters, results]: readonly [readonly WasmType[], readonly WasmType[]],
 ): number => module.type(parameters, results);
 
-/** Imports everything into a module; `core` functions are declared instead when the module defines them. */
-export function importAll(module: ModuleWriter, maximumPages: number, defineCore: boolean): Imports {
+const runtimeType = (module: ModuleWriter, name: RuntimeName): number => {
+  const signature: RuntimeSignature = RUNTIME[name];
+  return module.type(signature.parameters, signature.result === undefined ? [] : [signature.result]);
+};
+
+/** A record whose members come to be when they are first read. */
+function lazily<T extends string>(create: (name: T) => number): Readonly<Record<T, number>> {
+  const known: Record<string, number> = {};
+  return new Proxy(known, {
+    get: (_target, name) => {
+      known[name as T] ??= create(name as T);
+      return known[name as T];
+    },
+  }) as Record<T, number>;
+}
+
+/**
+ * What a module of handlers imports: memory and table, and each function when the first call of it is emitted. All
+ * bodies are emitted before the module declares its functions.
+ */
+export function importLazily(module: ModuleWriter, maximumPages: number): Imports {
   module.importMemory('env', 'memory', 1, maximumPages);
   const handlerType = module.type(HANDLER, []);
-  if (!defineCore) module.importTable('core', 'table', handlerType, HANDLER_TABLE_SIZE);
+  module.importTable('core', 'table', handlerType, HANDLER_TABLE_SIZE);
+  return {
+    handlerType,
+    runtime: lazily((name: RuntimeName) => module.importFunction('runtime', name, runtimeType(module, name))),
+    core: lazily((name: CoreName) => module.importFunction('core', name, typeOf(module, CORE[name]))),
+    services: lazily((name: ServiceName) => {
+      throw new Error(`only core functions call ${name}`);
+    }),
+  };
+}
+
+/** Imports for the core module, which defines the core functions and the table. */
+export function importForCore(module: ModuleWriter, maximumPages: number): Imports {
+  module.importMemory('env', 'memory', 1, maximumPages);
+  const handlerType = module.type(HANDLER, []);
   const runtime = {} as Record<RuntimeName, number>;
-  for (const name of names(RUNTIME)) {
-    const signature: RuntimeSignature = RUNTIME[name];
-    const results = signature.result === undefined ? [] : [signature.result];
-    runtime[name] = module.importFunction('runtime', name, module.type(signature.parameters, results));
-  }
   const services = {} as Record<ServiceName, number>;
   const core = {} as Record<CoreName, number>;
-  if (defineCore) {
-    for (const name of names(SERVICES)) {
-      services[name] = module.importFunction('services', name, typeOf(module, SERVICES[name]));
-    }
-    for (const name of names(CORE)) core[name] = module.declare(typeOf(module, CORE[name]));
-    // Places without a handler hold one that looks the instruction up again.
-    module.defineTable('table', handlerType, HANDLER_TABLE_SIZE, core.resume);
-  } else {
-    for (const name of names(CORE)) core[name] = module.importFunction('core', name, typeOf(module, CORE[name]));
+  for (const name of names(RUNTIME)) runtime[name] = module.importFunction('runtime', name, runtimeType(module, name));
+  for (const name of names(SERVICES)) {
+    services[name] = module.importFunction('services', name, typeOf(module, SERVICES[name]));
   }
+  for (const name of names(CORE)) core[name] = module.declare(typeOf(module, CORE[name]));
+  // Places without a handler hold one that looks the instruction up again.
+  module.defineTable('table', handlerType, HANDLER_TABLE_SIZE, core.resume);
   return { core, services, runtime, handlerType };
 }

@@ -31,10 +31,24 @@ export interface RegisterLift {
  */
 export type AddressShape = 'base' | 'indexed' | 'segmented' | 'generic' | 'absolute';
 
+/** A memory operand whose parts are known: translated code has them as constants. 64-bit code only. */
+export interface MemoryPlace {
+  /** GPR numbers; -1 for none. */
+  readonly base: number;
+  readonly index: number;
+  readonly scaleShift: number;
+  /** Relative to the code page when `ripRelative`. */
+  readonly displacement: bigint;
+  readonly ripRelative: boolean;
+  /** State offset of the FS or GS register, or undefined. */
+  readonly segment: number | undefined;
+}
+
 export interface MemoryLift {
   readonly kind: 'memory';
   readonly shape: AddressShape;
   readonly sizeBytes: number;
+  readonly place?: MemoryPlace;
 }
 
 export interface ImmediateLift {
@@ -96,6 +110,8 @@ export type NodeKind =
   | 'call'
   | 'next-rip'
   | 'next-record'
+  | 'instruction'
+  | 'set-flags'
   | 'target'
   | 'if'
   | 'jump-direct'
@@ -143,9 +159,12 @@ export const ALIGNED_16 = 0x90;
 
 const mask = (sizeBytes: number): bigint => (1n << BigInt(sizeBytes * 8)) - 1n;
 
+/** `increment` and `decrement` have the carry, in bit 63, in the place of the second operand. */
+export type FlagKind = 'add' | 'subtract' | 'logic' | 'increment' | 'decrement';
+
 /** The operation that set the flags last, so that a condition on them can be computed from its operands. */
 export interface FlagSource {
-  readonly kind: 'subtract' | 'logic';
+  readonly kind: FlagKind;
   readonly sizeBytes: number;
   /** Operands and result, zero-extended. */
   readonly x: Value;
@@ -156,6 +175,12 @@ export interface FlagSource {
 export class Builder {
   /** Known only until anything else writes flags. */
   flagSource: FlagSource | undefined;
+  /** Flags of additions, subtractions and logic stay operands and result (`set-flags`) until somebody reads them. */
+  readonly lazyFlags: boolean;
+
+  constructor(lazyFlags = false) {
+    this.lazyFlags = lazyFlags;
+  }
   readonly body: Statement[] = [];
   private block: Statement[] = this.body;
   private nextId = 0;
@@ -487,6 +512,17 @@ export class Builder {
   /** Address of the following instruction (RIP, EIP or IP as a value). */
   nextRip(): Value {
     return this.node('next-rip', 'i64', []);
+  }
+
+  /** Marks where an instruction begins: its offset in the page, and that of the next one. */
+  instruction(offset: number, nextOffset: number): void {
+    this.node('instruction', 'none', [], { size: offset, constant: nextOffset });
+  }
+
+  /** The flags are those of this operation; see FlagSource. Only with `lazyFlags`. */
+  setFlags(source: FlagSource): void {
+    this.node('set-flags', 'none', [source.x, source.y, source.result], { name: source.kind, size: source.sizeBytes });
+    this.flagSource = source;
   }
 
   /**

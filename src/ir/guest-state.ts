@@ -65,6 +65,8 @@ export const STATE = {
   stackBase: field(0x0e8, 'u64'),
   /** Base of CS, or 0 in 64-bit mode. */
   codeBase: field(0x0f0, 'u64'),
+  /** Set when a store has made decoded instructions stale: translated code leaves at its next instruction. */
+  codeChanged: field(0x218 + 8, 'u32'),
   /** Scratch doublewords through which runtime functions hand over values. */
   scratch0: field(0x0f8, 'u64'),
   cr0: field(0x200, 'u64'),

@@ -353,8 +353,8 @@ function cmovcc(b: Builder, i: InstructionLift): void {
 export const arithmeticLifts: Lifts = {
   add: binary(add, flags.setAddFlags),
   or: binary((b, x, y) => b.or(x, y), logicFlags),
-  adc: binary(addWithCarry, flags.setAddFlags),
-  sbb: binary(subtractWithBorrow, flags.setSubtractFlags),
+  adc: binary(addWithCarry, flags.setAddWithCarryFlags),
+  sbb: binary(subtractWithBorrow, flags.setSubtractWithBorrowFlags),
   and: binary((b, x, y) => b.and(x, y), logicFlags),
   sub: binary(subtract, flags.setSubtractFlags),
   xor: binary((b, x, y) => b.xor(x, y), logicFlags),

@@ -24,14 +24,33 @@ const addCarries = (b: Builder, x: Value, y: Value, result: Value): Value =>
 const subtractBorrows = (b: Builder, x: Value, y: Value, result: Value): Value =>
   b.or(b.and(b.not(x), y), b.and(b.not(b.xor(x, y)), result));
 
-/** Flags of result = x + y (+ carry). Operands and result are zero-extended. */
+/** Flags of result = x + y + carry, result = x - y - borrow: conditions do not follow from the operands alone. */
+export function setAddWithCarryFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
+  setAddFlags(b, sizeBytes, x, y, result);
+  b.flagSource = undefined;
+}
+
+export function setSubtractWithBorrowFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
+  setSubtractFlags(b, sizeBytes, x, y, result);
+  b.flagSource = undefined;
+}
+
+/** Flags of result = x + y. Operands and result are zero-extended. */
 export function setAddFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
+  if (b.lazyFlags) {
+    b.setFlags({ kind: 'add', sizeBytes, x, y, result });
+    return;
+  }
   setResult(b, sizeBytes, result);
   setCarries(b, sizeBytes, addCarries(b, x, y, result));
 }
 
-/** Flags of result = x - y (- borrow). */
+/** Flags of result = x - y. */
 export function setSubtractFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
+  if (b.lazyFlags) {
+    b.setFlags({ kind: 'subtract', sizeBytes, x, y, result });
+    return;
+  }
   setResult(b, sizeBytes, result);
   setCarries(b, sizeBytes, subtractBorrows(b, x, y, result));
   b.flagSource = { kind: 'subtract', sizeBytes, x, y, result };
@@ -39,14 +58,32 @@ export function setSubtractFlags(b: Builder, sizeBytes: number, x: Value, y: Val
 
 /** Flags of AND, OR, XOR, TEST: CF and OF clear (AF is undefined, clear here). */
 export function setLogicFlags(b: Builder, sizeBytes: number, result: Value): void {
+  if (b.lazyFlags) {
+    b.setFlags({ kind: 'logic', sizeBytes, x: result, y: result, result });
+    return;
+  }
   setResult(b, sizeBytes, result);
   b.setField('flagC', b.i64(0));
   b.setField('flagA', b.i32(0));
   b.flagSource = { kind: 'logic', sizeBytes, x: result, y: result, result };
 }
 
+/** A word with CF in bit 63. */
+function carryWord(b: Builder): Value {
+  const source = b.flagSource;
+  if (source === undefined) return b.getField('flagC');
+  const { kind, x, y, result } = source;
+  if (kind === 'increment' || kind === 'decrement') return y;
+  if (kind === 'logic') return b.i64(0);
+  return b.shl(b.extend(kind === 'add' ? b.ltU(result, x) : b.ltU(x, y)), b.i64(63));
+}
+
 /** Flags of INC (`up`) and DEC: CF is kept. */
 export function setStepFlags(b: Builder, sizeBytes: number, x: Value, result: Value, up: boolean): void {
+  if (b.lazyFlags) {
+    b.setFlags({ kind: up ? 'increment' : 'decrement', sizeBytes, x, y: carryWord(b), result });
+    return;
+  }
   setResult(b, sizeBytes, result);
   const one = b.i64(1);
   const carries = up ? addCarries(b, x, one, result) : subtractBorrows(b, x, one, result);
@@ -135,6 +172,7 @@ function directCondition(b: Builder, pair: number): Value | undefined {
   const signed = (value: Value): Value => b.signExtend(value, sizeBytes);
   if (pair === 2) return kind === 'subtract' ? b.eq(x, y) : b.eqz(result);
   if (pair === 4) return b.ltS(signed(result), b.i64(0));
+  if (kind === 'increment' || kind === 'decrement') return pair === 1 ? b.ltS(y, b.i64(0)) : undefined;
   if (kind === 'logic') {
     if (pair === 0 || pair === 1) return b.i32(0);
     if (pair === 3) return b.eqz(result);
@@ -142,6 +180,7 @@ function directCondition(b: Builder, pair: number): Value | undefined {
     if (pair === 7) return b.op('i64.le_s', signed(result), b.i64(0));
     return undefined;
   }
+  if (kind === 'add') return pair === 1 ? b.ltU(result, x) : undefined;
   if (pair === 1) return b.ltU(x, y);
   if (pair === 3) return b.op('i64.le_u', x, y);
   if (pair === 6) return b.ltS(signed(x), signed(y));

@@ -88,6 +88,8 @@ export class FunctionWriter {
   readonly code = new ByteWriter();
   private readonly localTypes: WasmType[] = [];
   private readonly parameterCount: number;
+  /** Blocks, loops and ifs that are open: a branch's label is counted from here. */
+  depth = 0;
 
   constructor(parameterCount: number) {
     this.parameterCount = parameterCount;
@@ -188,6 +190,7 @@ export class FunctionWriter {
   }
 
   if(result?: WasmType): void {
+    this.depth++;
     this.code.byte(0x04);
     this.code.byte(result === undefined ? 0x40 : VALUE_TYPE_CODES[result]);
   }
@@ -197,15 +200,18 @@ export class FunctionWriter {
   }
 
   end(): void {
+    this.depth--;
     this.code.byte(0x0b);
   }
 
   block(): void {
+    this.depth++;
     this.code.byte(0x02);
     this.code.byte(0x40);
   }
 
   loop(): void {
+    this.depth++;
     this.code.byte(0x03);
     this.code.byte(0x40);
   }

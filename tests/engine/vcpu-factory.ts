@@ -14,6 +14,12 @@ export interface TestVcpu {
 export function createTestVcpu(host: VcpuHost, ramBytes: number): TestVcpu {
   const memory = createGuestMemory(ramBytes);
   const cpuid = { apicId: 0, cpuCount: 1, tscHz: 1_000_000_000, apicBusHz: 1_000_000_000 };
-  const vcpu = new SoftwareVcpu({ memory, ramBytes, host, cpuid });
+  const vcpu = new SoftwareVcpu({
+    memory,
+    ramBytes,
+    host,
+    cpuid,
+    ...(process.env.BULKHEAD_TRANSLATE === 'first' ? { translateAfterSamples: 0, translateSteps: true } : {}),
+  });
   return { vcpu, memory: new GuestMemory(memory, GUEST_RAM_OFFSET, ramBytes) };
 }

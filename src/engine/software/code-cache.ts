@@ -14,12 +14,14 @@ const CHUNK_LOG2 = 3;
 /** One page's table, one run, and an instruction that reaches into the next page. */
 const SMALLEST_POOL = CODE_PAGE_TABLE_BYTES + (MAXIMUM_RUN + 3) * RECORD.sizeBytes;
 
-interface CodePage {
+export interface CodePage {
   readonly page: number;
   readonly codeSize: CodeSize;
   /** Host offset of the table: record by offset in the page. */
   readonly table: number;
   readonly runs: { first: number; count: number }[];
+  /** How often the run loop found itself at an offset; the translator's. Gone with the page's code. */
+  readonly samples: Map<number, number>;
 }
 
 /** Code that shares a physical page, whatever its code size. */
@@ -141,7 +143,7 @@ export class CodeCache {
     const table = this.allocate(CODE_PAGE_TABLE_BYTES);
     if (table === 0) return undefined;
     this.bytes.fill(0, table, table + CODE_PAGE_TABLE_BYTES);
-    const created: CodePage = { page, codeSize, table, runs: [] };
+    const created: CodePage = { page, codeSize, table, runs: [], samples: new Map() };
     this.pages.set(key, created);
     this.watch(page).pages.push(created);
     return created;
@@ -233,6 +235,37 @@ export class CodeCache {
     return built;
   }
 
+  /** Puts a record with this handler in front of the one at `offset`, which it links to. */
+  install(codePage: CodePage, offset: number, handler: number): void {
+    const slot = (codePage.table >> 2) + offset;
+    const original = this.words[slot]!;
+    const record = this.allocate(RECORD.sizeBytes);
+    if (record === 0 || original === 0) return;
+    this.parts.writeSpecial(record, 'link', offset, original);
+    this.halves[(record + RECORD.handler) >> 1] = handler;
+    this.words[slot] = record;
+    // Branches of the page that were linked to the old record go to the region from now on.
+    for (const { first, count } of codePage.runs) {
+      for (let k = 0; k < count; k++) {
+        const link = (first + k * RECORD.sizeBytes + RECORD.link) >> 2;
+        if (this.words[link] === original) this.words[link] = record;
+      }
+    }
+    codePage.runs.push({ first: record, count: 1 });
+  }
+
+  /** The instruction at an offset of the page; undefined where it is invalid or crosses the page's end. */
+  instructionAt(codePage: CodePage, offset: number): Instruction | undefined {
+    const at = GUEST_RAM_OFFSET + codePage.page * 4096 + offset;
+    const found = this.parts.decode(this.bytes, at, 4096 - offset, codePage.codeSize);
+    return typeof found === 'string' ? undefined : found;
+  }
+
+  /** Bytes that translated code was made from: a store to them makes it stale. */
+  markTranslated(codePage: CodePage, offset: number, lengthBytes: number): void {
+    this.mark(this.watch(codePage.page), offset, lengthBytes);
+  }
+
   noteWrite(guestPhysical: number, lengthBytes: number): void {
     const end = guestPhysical + lengthBytes;
     for (let page = Math.floor(guestPhysical / 4096); page * 4096 < end; page++) {
@@ -259,6 +292,7 @@ export class CodeCache {
         for (let k = 0; k < count; k++) this.halves[(first + k * RECORD.sizeBytes + RECORD.handler) >> 1] = 0;
       }
       codePage.runs.length = 0;
+      codePage.samples.clear();
       this.bytes.fill(0, codePage.table, codePage.table + CODE_PAGE_TABLE_BYTES);
     }
     this.flags[page] = 0;

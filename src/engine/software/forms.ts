@@ -137,7 +137,7 @@ const ADDRESS_SIZED_LIFTS = new Set([
   'jrcxz',
 ]); // prettier-ignore
 
-function registerOffset(operand: RegisterOperand): number {
+export function registerOffset(operand: RegisterOperand): number {
   switch (operand.file) {
     case 'gpr':
       return gprOffset(operand.index) + (operand.highByte ? 1 : 0);

@@ -2,7 +2,16 @@
 
 import { defineCore } from '../../emit/core.ts';
 import { canRestart, emitHandler, emitLeave, emitLink, emitRuntimeHandler } from '../../emit/handler.ts';
-import { CORE, type CoreName, HANDLER_TABLE_SIZE, importAll, type ServiceName } from '../../emit/imports.ts';
+import {
+  CORE,
+  type CoreName,
+  FIRST_REGION,
+  HANDLER_TABLE_SIZE,
+  type Imports,
+  importForCore,
+  importLazily,
+  type ServiceName,
+} from '../../emit/imports.ts';
 import { Builder, type InstructionLift } from '../../ir/builder.ts';
 import type { RuntimeName } from '../../ir/runtime.ts';
 import { LIFTS } from '../../lift/lifts.ts';
@@ -11,6 +20,9 @@ import { FunctionWriter, ModuleWriter } from '../../wasm/encoder.ts';
 /** The engine's own handlers, in table order. */
 export const SPECIAL_HANDLERS = { resume: 0, leave: 1, link: 2, cross: 3, invalid: 4, 'too-long': 5 } as const;
 const FIRST_FORM = 8;
+/** Regions at one time: a bound on the memory that their code takes, some tens of KiB each. */
+const MAXIMUM_REGIONS = 4096;
+const SCRATCH_REGION = HANDLER_TABLE_SIZE - 1;
 
 export interface HandlerParts {
   readonly memory: WebAssembly.Memory;
@@ -28,6 +40,7 @@ export class HandlerTable {
   /** A handler that runs two instructions -> the one of the first alone. */
   private readonly firstOfPair = new Map<number, number>();
   private next = FIRST_FORM;
+  private nextRegion = FIRST_REGION;
   readonly run: RunExport;
   modules = 1;
 
@@ -35,7 +48,7 @@ export class HandlerTable {
     this.parts = parts;
     this.maximumPages = parts.memory.buffer.byteLength / 65536;
     const module = new ModuleWriter();
-    const imports = importAll(module, this.maximumPages, true);
+    const imports = importForCore(module, this.maximumPages);
     defineCore(module, imports);
     const specials: number[] = [];
     const define = (writer: FunctionWriter): void => {
@@ -108,10 +121,52 @@ export class HandlerTable {
     return this.firstOfPair.get(index) ?? index;
   }
 
+  /** Adds a region's function in a module of its own; 0 when there are too many: see dropRegions. */
+  addRegion(emit: (imports: Imports) => FunctionWriter): number {
+    if (this.nextRegion === FIRST_REGION + MAXIMUM_REGIONS) return 0;
+    return this.placeRegion(this.nextRegion++, emit);
+  }
+
+  /** Lets go of every region. No record may name one any more. */
+  dropRegions(): void {
+    const table = this.core.table as WebAssembly.Table;
+    for (let place = FIRST_REGION; place < this.nextRegion; place++) table.set(place, this.core.resume);
+    this.nextRegion = FIRST_REGION;
+  }
+
+  /** The same in a place that the next call takes over: single steps. */
+  scratchRegion(emit: (imports: Imports) => FunctionWriter): number {
+    return this.placeRegion(SCRATCH_REGION, emit);
+  }
+
+  private placeRegion(place: number, emit: (imports: Imports) => FunctionWriter): number {
+    const module = new ModuleWriter();
+    const imports = importLazily(module, this.maximumPages);
+    this.addFunctions(module, imports, place, [emit(imports)]);
+    return place;
+  }
+
+  /** Finishes a module whose bodies have been emitted, and puts its functions into the table from `place` on. */
+  private addFunctions(module: ModuleWriter, imports: Imports, place: number, bodies: readonly FunctionWriter[]): void {
+    const functions = bodies.map((body) => {
+      const index = module.declare(imports.handlerType);
+      module.define(index, body);
+      return index;
+    });
+    module.element(place, functions);
+    this.instantiate(module, this.coreImports());
+  }
+
+  private coreImports(): Record<string, WebAssembly.ExportValue> {
+    const core: Record<string, WebAssembly.ExportValue> = { table: this.core.table! };
+    for (const name of Object.keys(CORE) as CoreName[]) core[name] = this.core[name]!;
+    return core;
+  }
+
   /** Generates a form's handler, and its slow twin behind it where it has one; gives the index. */
   private generate(key: string, lifts: readonly InstructionLift[]): number {
     const module = new ModuleWriter();
-    const imports = importAll(module, this.maximumPages, false);
+    const imports = importLazily(module, this.maximumPages);
     const builder = new Builder();
     lifts.forEach((lift, position) => {
       const write = LIFTS[lift.lift];
@@ -120,20 +175,14 @@ export class HandlerTable {
       write(builder, lift);
     });
     const long = lifts[0]!.long;
-    const functions = (canRestart(builder) ? [true, false] : [false]).map((restarts) => {
-      const index = module.declare(imports.handlerType);
-      module.define(index, emitHandler(builder, imports, long, restarts));
-      return index;
-    });
+    const twins = canRestart(builder) ? [true, false] : [false];
     const first = this.next;
-    if (first + functions.length > HANDLER_TABLE_SIZE) throw new RangeError('the table of handlers is full');
-    module.element(first, functions);
-    const core: Record<string, WebAssembly.ExportValue> = { table: this.core.table! };
-    for (const name of Object.keys(CORE) as CoreName[]) core[name] = this.core[name]!;
-    this.instantiate(module, core);
+    if (first + twins.length > FIRST_REGION) throw new RangeError('the table of handlers is full');
+    const bodies = twins.map((restarts) => emitHandler(builder, imports, long, restarts));
+    this.addFunctions(module, imports, first, bodies);
     this.modules++;
     this.indices.set(key, first);
-    this.next += functions.length;
+    this.next += bodies.length;
     return first;
   }
 }

@@ -10,7 +10,7 @@
 
 import { createDecoder } from '../../decode/decoder.ts';
 import type { CodeSize, Instruction } from '../../decode/instruction.ts';
-import type { ServiceName } from '../../emit/imports.ts';
+import { FIRST_REGION, type ServiceName } from '../../emit/imports.ts';
 import { RECORD } from '../../emit/record.ts';
 import { ALIGNED_16 } from '../../ir/builder.ts';
 import {
@@ -29,7 +29,7 @@ import { EFLAGS } from '../../isa/flags.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
 import * as bulk from './bulk-string.ts';
-import { CodeCache } from './code-cache.ts';
+import { CodeCache, type CodePage } from './code-cache.ts';
 import { CpuState } from './cpu-state.ts';
 import { floatRuntime } from './float-runtime.ts';
 import { formOf, writeOperands } from './forms.ts';
@@ -41,10 +41,13 @@ import * as image from './processor-state.ts';
 import type { RuntimeFunctions } from './runtime-functions.ts';
 import * as system from './system-registers.ts';
 import * as transfer from './transfers.ts';
+import { Translator } from './translator.ts';
 import { X87 } from './x87.ts';
 
 /** Jumps between two polls: some 100 microseconds of work. */
 const BUDGET = 4096;
+/** Polls at one place before it is translated: about a millisecond of its work. */
+const DEFAULT_SAMPLES = 6;
 
 /** Instructions that a conditional jump behind them may share a handler with. */
 const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
@@ -64,6 +67,10 @@ export interface SoftwareVcpuOptions {
   /** Limits the decoded instructions that are kept; by default the processor's whole share. */
   readonly recordsBytes?: number;
   readonly cpuid: Omit<CpuidContext, 'osxsave'>;
+  /** Polls at one place before it is translated: 0 is before it first runs, Infinity never. */
+  readonly translateAfterSamples?: number;
+  /** Single steps run translated code where there can be some; for tests of the translator. */
+  readonly translateSteps?: boolean;
 }
 
 type ServiceFunctions = Record<ServiceName, (...args: number[]) => number>;
@@ -168,10 +175,33 @@ export class SoftwareVcpu implements Vcpu {
       writePort: (port, sizeBytes, value) => this.writePort(port, sizeBytes, value),
     };
     this.handlers = new HandlerTable({ memory, runtime: this.runtimeImports(), services: this.services() });
+    this.translator = new Translator(
+      {
+        handlers: this.handlers,
+        decode: (page, offset) => {
+          const instruction = this.code.instructionAt(page, offset);
+          if (instruction !== undefined) this.code.markTranslated(page, offset, instruction.lengthBytes);
+          return instruction;
+        },
+        requestFlush: () => {
+          this.code.full = true;
+        },
+        install: (page, offset, handler) => this.code.install(page, offset, handler),
+      },
+      options.translateAfterSamples ?? DEFAULT_SAMPLES,
+    );
+    this.translatesSteps = options.translateSteps ?? false;
+    this.translatesFirst = options.translateAfterSamples === 0;
     this.mmu.flushAll();
   }
 
+  readonly translator: Translator;
+  private readonly translatesSteps: boolean;
+  private readonly translatesFirst: boolean;
+  private resolvedPage: CodePage | undefined;
+  private resolvedOffset = 0;
   private single = false;
+  private polled = false;
   /** The next instruction is to be run on its own. */
   private singleNext = false;
   /** INT n, and SYSCALL that masks TF: no single-step trap follows. */
@@ -339,7 +369,9 @@ export class SoftwareVcpu implements Vcpu {
         setRecord(record!);
         try {
           this.watch(low!, high!, access! & 0xff, true);
+          const before = this.code.invalidations;
           mmu.storeSpecial(low!, high!, access! & 0xff);
+          if (this.code.invalidations !== before) this.cpu.set32('codeChanged', 1);
           this.noticeInterrupt();
           return 1;
         } catch (error) {
@@ -427,12 +459,18 @@ export class SoftwareVcpu implements Vcpu {
     if (guestPhysical >= this.ramBytes) throw new GuestFault(UD);
     const offset = guestPhysical % 4096;
     const codePage = this.code.page((guestPhysical - offset) / 4096, cpu.get32('codeSize') as CodeSize);
-    const record = codePage === undefined ? 0 : this.code.record(codePage, offset);
+    let record = codePage === undefined ? 0 : this.code.record(codePage, offset);
+    if (this.translatesFirst && record !== 0 && !this.single) {
+      this.translator.translateOnce(codePage!, offset);
+      record = this.code.record(codePage!, offset);
+    }
     if (record === 0) {
       // The pool is full. It is emptied by the run loop, when no record is in use.
       view.setUint32(base + STATE.stop.offset, 1, true);
       return 0;
     }
+    this.resolvedPage = codePage;
+    this.resolvedOffset = offset;
     if (!limited) this.mmu.fillCodeTlb(low, high, codePage!.table);
     if (long) {
       view.setInt32(base + STATE.codePage.offset, low & ~0xfff, true);
@@ -779,6 +817,7 @@ export class SoftwareVcpu implements Vcpu {
     if (this.halted || budget <= 0) {
       if (this.host.poll()) return { kind: 'interrupted' };
       budget = BUDGET;
+      this.polled = true;
     }
     // Turns count too: exceptions and system calls that lead to each other need no jump.
     view.setInt32(base + STATE.budget.offset, budget - 1, true);
@@ -789,17 +828,29 @@ export class SoftwareVcpu implements Vcpu {
       this.host.waitForInterrupt();
       return undefined;
     }
-    if (this.code.full) this.code.flush();
+    if (this.code.full) this.flushCode();
     if (this.slow || this.shadow || this.stackShadow || this.singleNext) return this.slowTurn();
     this.enter();
     return this.settle();
   }
 
+  private flushCode(): void {
+    this.code.flush();
+    this.handlers.dropRegions();
+  }
+
   /** Runs generated code from rip on until it returns. */
   private enter(): void {
     try {
-      const record = this.resolve();
-      if (record !== 0) this.handlers.run(this.base, record);
+      let record = this.resolve();
+      if (record !== 0) {
+        if (this.polled) {
+          this.polled = false;
+          this.translator.sample(this.resolvedPage!, this.resolvedOffset);
+          record = this.resolve();
+        }
+        if (record !== 0) this.handlers.run(this.base, record);
+      }
     } catch (error) {
       this.caught(error);
     }
@@ -861,7 +912,8 @@ export class SoftwareVcpu implements Vcpu {
       let record = this.resolve();
       for (;;) {
         const handler = view.getUint16(record + RECORD.handler, true);
-        if (record !== 0 && handler === SPECIAL_HANDLERS.link) record = view.getUint32(record + RECORD.link, true);
+        const linked = handler === SPECIAL_HANDLERS.link || handler >= FIRST_REGION;
+        if (record !== 0 && linked) record = view.getUint32(record + RECORD.link, true);
         else if (record !== 0 && handler === SPECIAL_HANDLERS.cross) record = this.resolveCross(record);
         else break;
       }
@@ -875,7 +927,12 @@ export class SoftwareVcpu implements Vcpu {
         this.writeSpecial(copy + RECORD.sizeBytes, SPECIAL_HANDLERS.leave, next, 0);
         const budget = view.getInt32(base + STATE.budget.offset, true);
         view.setInt32(base + STATE.budget.offset, 0, true);
-        this.handlers.run(base, copy);
+        const translated = this.translatesSteps
+          ? this.translator.translateSingle(this.resolvedPage!, this.resolvedOffset)
+          : 0;
+        const region = copy + 2 * RECORD.sizeBytes;
+        if (translated !== 0) this.writeSpecial(region, translated, view.getUint16(copy + RECORD.ip, true), copy);
+        this.handlers.run(base, translated === 0 ? copy : region);
         view.setInt32(base + STATE.budget.offset, budget - 1, true);
       }
     } catch (error) {
@@ -887,7 +944,7 @@ export class SoftwareVcpu implements Vcpu {
 
   step(): StepResult {
     const { cpu } = this;
-    if (this.code.full) this.code.flush();
+    if (this.code.full) this.flushCode();
     const trapping = (this.eflagsSystem & EFLAGS.TF) !== 0;
     if (this.fault === undefined) {
       this.shadow = false;
@@ -922,7 +979,7 @@ export class SoftwareVcpu implements Vcpu {
       this.enterSingle();
       // A pool that was full has run nothing yet.
       if (this.code.full) {
-        this.code.flush();
+        this.flushCode();
         cpu.set32('stop', 0);
         this.enterSingle();
       }
