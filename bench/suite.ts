@@ -41,11 +41,9 @@ const BOOT_ROW = { name: 'boot', summary: 'from the start of the process to the 
 
 export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
   const folder = mkdtempSync(join(tmpdir(), 'bulkhead-bench-'));
-  try {
-    return await new Suite(options, folder).run();
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  // Also where a signal ends the process.
+  process.once('exit', () => rmSync(folder, { recursive: true }));
+  return new Suite(options, folder).run();
 }
 
 interface ReadyPeer {
