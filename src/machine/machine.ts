@@ -2,6 +2,7 @@
 // thread that calls run(). What lies outside (time, serial lines, sleep) comes in as a MachineEnvironment.
 
 import type { Clock } from '../base/clock.ts';
+import { UserError } from '../base/errors.ts';
 import { Timers } from '../base/timers.ts';
 import type { AccessSizeBytes } from '../bus/port-bus.ts';
 import { Board } from '../devices/board.ts';
@@ -60,6 +61,18 @@ export type MachineExit =
 /** Where the events of a guest's access leave what must happen after it. */
 type GuestDemand = Extract<MachineExit, { kind: 'power-off' | 'reset' | 'debug-exit' }>;
 
+function allocateMemory(memoryBytes: number): WebAssembly.Memory {
+  try {
+    return createGuestMemory(memoryBytes);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UserError(`the host has no room for ${memoryBytes / 1024 ** 2} MiB of guest memory`, {
+      hint: 'give the guest less, or raise the limit on address space (ulimit -v)',
+      cause: error,
+    });
+  }
+}
+
 export class Machine {
   readonly memory: GuestMemory;
   readonly board: Board;
@@ -78,7 +91,7 @@ export class Machine {
     this.config = machineConfigSchema.parse(config);
     this.environment = environment;
     const { memoryBytes, debugExitPort } = this.config;
-    const memory = createGuestMemory(memoryBytes);
+    const memory = allocateMemory(memoryBytes);
     this.memory = new GuestMemory(memory, GUEST_RAM_OFFSET, memoryBytes);
     this.timers = new Timers(environment.clock);
     this.kernel = this.load();

@@ -4,7 +4,7 @@
 //     made --start--> running --(guest | stop)--> ended        a worker that dies ends it too, with MachineCrash
 
 import { Worker } from 'node:worker_threads';
-import { UserError } from '../base/errors.ts';
+import { EXIT_STATUS, UserError } from '../base/errors.ts';
 import type { MachineConfig } from '../machine/config.ts';
 import type { MachineExit } from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
@@ -140,6 +140,12 @@ export class VirtualMachine {
 
   private crashed(cause: Error): void {
     if (this.outcome !== undefined) return;
+    if ('code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY') {
+      const hint = 'give the guest less with --memory, or the process more (ulimit -v, or the limit of the container)';
+      const exitStatus = EXIT_STATUS.guestFault;
+      this.settle({ error: new UserError('there is not enough memory for this guest', { hint, exitStatus, cause }) });
+      return;
+    }
     this.settle({ error: new MachineCrash(`the machine's thread failed: ${cause.message}`, { cause }) });
   }
 
