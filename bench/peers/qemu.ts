@@ -51,8 +51,9 @@ export const qemu: Peer = {
     };
   },
   async describe() {
+    const program = (await programVersion()) ?? 'unknown';
     return {
-      version: `${(await programVersion()) ?? 'unknown'}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}; ${timeStampOptions}`,
+      version: `${program}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}; ${timeStampOptions}`,
       kernel: (await resolveImage(IMAGE)).kernelVersion,
     };
   },
