@@ -93,7 +93,10 @@ async function main(): Promise<number> {
     oracle.stop();
     return 0;
   }
-  if (forms.length === 0) throw new RangeError('no form matches');
+  if (forms.length === 0) {
+    oracle.stop();
+    throw new RangeError('no form matches');
+  }
 
   const { vcpu, memory } = createTestVcpu(new IdleHost(), RAM_BYTES);
   const fuzzer = new Fuzzer(oracle, new EngineUnderTest(vcpu, memory));

@@ -246,6 +246,8 @@ export function writeMsr(c: SystemContext, index: number, value: bigint): boolea
   if (definition === undefined || definition.holder === 'host') return c.host.writeMsr(index, value);
   if (index === MSR.IA32_TIME_STAMP_COUNTER) {
     c.tscOffset = Number(value) - Math.floor(c.host.readTsc());
+    // The local APIC's deadlines count in the same ticks.
+    c.host.writeMsr(index, value);
     return true;
   }
   const current = readMsr(c, index)!;

@@ -1023,6 +1023,7 @@ export class SoftwareVcpu implements Vcpu {
     this.fault =
       events.exception === undefined ? undefined : new GuestFault(events.exception.vector, events.exception.errorCode);
     this.debugTraps = 0;
+    this.systemContext.tscOffset = 0;
     this.mmu.flushAll();
     this.refreshMode();
     this.refreshBreakpoints();

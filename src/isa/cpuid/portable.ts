@@ -59,7 +59,7 @@ export const PORTABLE_FEATURES: ReadonlySet<Feature> = new Set<Feature>([
  */
 const VENDOR = 'GenuineIntel';
 const KVM_SIGNATURE = 'KVMKVMKVM\0\0\0';
-const BRAND = 'Bulkhead virtual processor (portable, version 1)'.slice(0, 47).padEnd(48, '\0');
+const BRAND = 'Bulkhead virtual processor (portable, v1)'.slice(0, 47).padEnd(48, '\0');
 /** Family 6, model 0x36, stepping 1. */
 const SIGNATURE = 0x0003_0661;
 const LAST_BASIC = 0x16;

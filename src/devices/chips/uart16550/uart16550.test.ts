@@ -156,6 +156,8 @@ test('held input comes only when a driver has opened the port, after its clearin
   write(2, 0x07);
   read(RBR);
   write(MCR, 0x0b);
+  assert.equal(read(LSR) & 1, 0);
+  write(IER, 0x01);
   assert.equal(read(LSR) & 1, 1);
   assert.equal(String.fromCharCode(read(RBR), read(RBR)), 'hi');
   assert.deepEqual(modem, [[true, true]]);

@@ -35,8 +35,8 @@ export interface Uart16550Options {
   name: string;
   firstPort: number;
   /**
-   * Keeps input until the guest raises DTR or RTS or enables the receive interrupt, as a wire with hardware flow
-   * control does: what is typed before a driver has opened the port isn't lost to the driver's clearing of the FIFO.
+   * Keeps input until the guest enables the receive interrupt: what is typed before a driver has opened the port isn't
+   * lost to the driver's clearing of the FIFO. (Linux raises DTR long before, when it registers the console.)
    * False for guests that only ever poll.
    */
   holdInputUntilReady: boolean;
@@ -240,7 +240,7 @@ export class Uart16550 {
   private fill(): void {
     const state = this.state;
     if (state.waiting.length === 0 || state.mcr & MCR.LOOP) return;
-    if (this.holdInputUntilReady && (state.mcr & (MCR.DTR | MCR.RTS)) === 0 && (state.ier & IER.RDI) === 0) return;
+    if (this.holdInputUntilReady && (state.ier & IER.RDI) === 0) return;
     const moved = Math.min(this.capacity() - state.received.length, state.waiting.length);
     if (moved <= 0) return;
     for (let i = 0; i < moved; i++) state.received.push(state.waiting[i]!);
