@@ -42,7 +42,7 @@ async function readKeyring(path: string | URL): Promise<Key[]> {
     return isArmored ? await readKeys({ armoredKeys: bytes.toString() }) : await readKeys({ binaryKeys: bytes });
   } catch (error) {
     throw new UserError(`cannot read keys from the keyring ${path}`, {
-      hint: `--keyring and ${KEYRING_VARIABLE} take a file of OpenPGP public keys`,
+      hint: `${KEYRING_VARIABLE} takes a file of OpenPGP public keys`,
       cause: error,
     });
   }
