@@ -25,10 +25,23 @@ function handOver(node) {
   });
 }
 
+/** False for a user that the host does not know. */
+function hasHome() {
+  try {
+    return homedir() !== '';
+  } catch {
+    return false;
+  }
+}
+
 /** Stripping types from the sources costs 0.3 s on each thread; Node keeps the result where it is told to. */
 function keepCompiledCode() {
   const { XDG_CACHE_HOME: base, HOME } = process.env;
-  const caches = base !== undefined && isAbsolute(base) ? base : join(HOME || homedir(), '.cache');
+  let caches = base;
+  if (caches === undefined || !isAbsolute(caches)) {
+    if (!HOME && process.getuid !== undefined && !hasHome()) return;
+    caches = join(HOME || homedir(), '.cache');
+  }
   // Worker threads look at the variable alone.
   process.env.NODE_COMPILE_CACHE ??= join(caches, 'bulkhead', 'compiled');
   module.enableCompileCache(process.env.NODE_COMPILE_CACHE);

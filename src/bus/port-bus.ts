@@ -1,6 +1,8 @@
 // The 64 KiB I/O port space (SDM 1 chapter 19): from a port to the device that claims it.
 // As on ISA, an access wider than the device takes is split, and an unclaimed port reads all ones.
 
+import { EXIT_STATUS, UserError } from '../base/errors.ts';
+
 /** Width of one bus access in bytes. */
 export type AccessSizeBytes = 1 | 2 | 4;
 
@@ -30,14 +32,19 @@ export class PortBus {
   private readonly owners = new Uint16Array(PORT_COUNT);
   private readonly ranges: (PortRange | undefined)[] = [undefined];
 
-  /** Claims a range of ports. Throws where another device has one of them: that is a defect of the machine. */
+  /** Claims a range of ports. UserError where another device has one of them already. */
   map(range: PortRange): void {
     if (range.count < 1 || range.firstPort < 0 || range.firstPort + range.count > PORT_COUNT) {
       throw new RangeError(`${range.name}: ports from 0x${range.firstPort.toString(16)} leave the port space`);
     }
     for (let port = range.firstPort; port < range.firstPort + range.count; port++) {
       const owner = this.ranges[this.owners[port]!];
-      if (owner) throw new RangeError(`${range.name}: port 0x${port.toString(16)} belongs to ${owner.name}`);
+      if (owner) {
+        throw new UserError(`${range.name}: port 0x${port.toString(16)} belongs to ${owner.name}`, {
+          hint: 'choose a port that no device has, such as 0xf4',
+          exitStatus: EXIT_STATUS.usage,
+        });
+      }
     }
     this.owners.fill(this.ranges.length, range.firstPort, range.firstPort + range.count);
     this.ranges.push(range);

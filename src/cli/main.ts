@@ -49,6 +49,12 @@ function commandPath(command: Command): string {
 
 /** Runs a command line. Sets the process's exit code, or exits. */
 export async function main(argv: readonly string[]): Promise<void> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that has gone needs no message; 141 is what a shell reports for SIGPIPE.
+    if (error.code === 'EPIPE') process.exit(141);
+    process.stderr.write(`bulkhead: cannot write to standard output: ${error.message}\n`);
+    process.exit(EXIT_STATUS.failure);
+  });
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
   } catch (error) {

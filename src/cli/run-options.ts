@@ -1,6 +1,6 @@
 // The options of `bulkhead run` as text, and what they mean.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { EXIT_STATUS, UserError } from '../base/errors.ts';
 import type { OverlayFile } from '../images/overlay.ts';
 import type { BootModule } from '../machine/boot/boot-request.ts';
@@ -23,6 +23,7 @@ export interface RunFlags {
 /** A file that the user named; `what` is what messages call it. */
 export function readUserFile(path: string, what: string): Uint8Array {
   try {
+    if (!statSync(path).isFile()) throw new Error(statSync(path).isDirectory() ? 'it is a folder' : 'it is no file');
     const buffer = readFileSync(path);
     return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
   } catch (error) {
@@ -55,6 +56,17 @@ const LINKED_FOLDERS: readonly (readonly [link: RegExp, folder: string])[] = [
   [/^\/lib\//, '/usr/lib/'],
   [/^\/var\/tmp\//, '/tmp/'],
 ];
+/** Replacing one of these would leave the guest without its programs. */
+const LINKS: ReadonlySet<string> = new Set([
+  '/bin',
+  '/sbin',
+  '/lib',
+  '/usr',
+  '/usr/bin',
+  '/usr/sbin',
+  '/usr/lib',
+  '/init',
+]);
 /** File systems are mounted there once the guest runs. */
 const MOUNT_POINTS = /^\/(?:dev|proc|sys|run|var\/run)\//;
 
@@ -65,6 +77,7 @@ export function readGuestFile(text: string): OverlayFile {
   if (colon < 1 || !path.startsWith('/') || path.endsWith('/') || path.split('/').includes('..')) {
     throw usageError(`not a file to bring in: ${text}`, 'give HOST:GUEST, such as ./data.bin:/root/data.bin');
   }
+  if (LINKS.has(path)) throw usageError(`${path} is a folder or the first program of the image`, 'name a file in it');
   if (MOUNT_POINTS.test(path)) {
     throw usageError(`the guest would not see the file ${path}`, 'its kernel mounts a file system there; choose /root');
   }

@@ -486,12 +486,17 @@ class RegionEmitter extends HandlerEmitter {
   private endInstruction(): void {
     if (!this.place.stores) return;
     this.place.stores = false;
+    this.leaveIfChanged(this.place.nextInstruction);
+  }
+
+  /** Leaves for `offset` when the instruction's store has changed code. */
+  private leaveIfChanged(offset: number): void {
     const { f } = this;
     f.get(this.leaving);
     f.if();
     const { flags } = this.place;
     this.settleFlags();
-    this.setTarget(this.place.nextInstruction);
+    this.setTarget(offset);
     this.leave();
     this.place.flags = flags;
     f.end();
@@ -597,6 +602,7 @@ class RegionEmitter extends HandlerEmitter {
         return;
       }
       case 'jump-direct':
+        if (this.place.stores) this.leaveIfChanged(this.place.block!.target!);
         this.goTo(this.place.block!.target!, this.place.block!);
         return;
       case 'jump':

@@ -15,6 +15,18 @@ export interface StoredFile {
   sha256: string;
 }
 
+/** The user's home folder; a user that the host does not know has none. */
+function homeFolder(): string {
+  try {
+    return homedir();
+  } catch (error) {
+    throw new UserError('there is no home folder to keep the images in', {
+      hint: 'set XDG_CACHE_HOME to a folder',
+      cause: error,
+    });
+  }
+}
+
 /** Whether a value from a JSON file is an object that has these fields, each of that type. */
 export function hasFields(value: unknown, fields: Readonly<Record<string, 'string' | 'number'>>): boolean {
   if (typeof value !== 'object' || value === null) return false;
@@ -34,7 +46,7 @@ export class Cache {
   static ofUser(env: NodeJS.ProcessEnv): Cache {
     const base = env.XDG_CACHE_HOME;
     const isUsable = base !== undefined && isAbsolute(base);
-    return new Cache(join(isUsable ? base : join(env.HOME || homedir(), '.cache'), 'bulkhead'));
+    return new Cache(join(isUsable ? base : join(env.HOME || homeFolder(), '.cache'), 'bulkhead'));
   }
 
   writeJson(file: string, value: unknown): void {

@@ -73,6 +73,16 @@ test('a loop that rewrites its own instruction sees the new one in the next turn
   assert.equal(Number(state.gpr[0]! & 0xffn), sum);
 });
 
+test('a call that pushes over the code of its own region goes on with the new code', () => {
+  // loop: inc rax; nop; dec ecx; js end; call loop; end: hlt, with RSP so that the push replaces the first 8 bytes
+  const code = [0x48, 0xff, 0xc0, 0x0f, 0x1f, 0x44, 0, 0, 0xff, 0xc9, 0x78, 5, 0xe8, 0xef, 0xff, 0xff, 0xff, 0xf4];
+  compare(code, (guest) => {
+    guest.setRegister('rsp', BigInt(PLACE.KERNEL_CODE + 8));
+    guest.setRegister('rax', BigInt(PLACE.KERNEL_DATA));
+    guest.setRegister('rcx', 1n);
+  });
+});
+
 /** Straight pieces of random register arithmetic between random forward and backward jumps, with a turn counter. */
 function randomProgram(random: RandomSource): number[] {
   const pieces = 4 + random.below(5);

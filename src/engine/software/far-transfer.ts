@@ -2,6 +2,7 @@
 // 6.8, 9.3).
 
 import { GPR } from '../../isa/registers.ts';
+import { SEGMENT_ATTRIBUTE } from '../vcpu-state.ts';
 import { checkRealTarget, returnToCode } from './code-return.ts';
 import {
   type Descriptor,
@@ -29,6 +30,7 @@ import { readTaskDescriptor, switchTask, type TaskSwitchSource } from './task-sw
 import {
   cplOf,
   generalProtection,
+  is64BitCode,
   isCanonical,
   isLongMode,
   isProtected,
@@ -97,6 +99,14 @@ function checkTarget(context: TransferContext, code: Descriptor, offset: bigint)
   if (to64 ? !isCanonical(offset) : offset > BigInt(limitOf(code.low, code.high))) throw generalProtection(0);
 }
 
+/** A call from 64-bit to compatibility code pushes as the code that it enters: AMD processors do, as measured. */
+function returnStack(context: TransferContext, code: Descriptor): Stack {
+  const { cpu } = context;
+  const unusable = (cpu.attributes(SEGMENT.SS) & SEGMENT_ATTRIBUTE.UNUSABLE) !== 0;
+  if (!is64BitCode(cpu) || isLongCode(code.high) || unusable) return Stack.current(context);
+  return Stack.ofSegment(context);
+}
+
 function transferDirect(
   context: TransferContext,
   kind: Transfer,
@@ -112,7 +122,7 @@ function transferDirect(
   const allowed = isConforming(high) ? dpl <= cpl : (selector & 3) <= cpl && dpl === cpl;
   if (!allowed || (isLongMode(cpu) && isLongCode(high) && isBig(high))) throw generalProtection(error);
   if (!isPresent(high)) throw notPresent(error);
-  const stack = kind === 'call' ? pushReturn(context, Stack.current(context), operandBytes) : undefined;
+  const stack = kind === 'call' ? pushReturn(context, returnStack(context, code), operandBytes) : undefined;
   checkTarget(context, code, offset);
   markAccessed(context, code.address, high);
   stack?.commit();

@@ -52,13 +52,18 @@ export class Stack {
   /** The stack of the running code. */
   static current(context: TransferContext, errorCode = 0): Stack {
     const { cpu } = context;
-    const segment = is64BitCode(cpu)
-      ? undefined
-      : {
-          base: segmentBase(cpu, SEGMENT.SS),
-          limit: segmentLimit(cpu, SEGMENT.SS),
-          attributes: cpu.attributes(SEGMENT.SS),
-        };
+    if (!is64BitCode(cpu)) return Stack.ofSegment(context, errorCode);
+    return new Stack(context, undefined, cpu.gpr(GPR.RSP), cplOf(cpu) === 3, errorCode);
+  }
+
+  /** SS:RSP as code outside 64-bit mode addresses it. */
+  static ofSegment(context: TransferContext, errorCode = 0): Stack {
+    const { cpu } = context;
+    const segment = {
+      base: segmentBase(cpu, SEGMENT.SS),
+      limit: segmentLimit(cpu, SEGMENT.SS),
+      attributes: cpu.attributes(SEGMENT.SS),
+    };
     return new Stack(context, segment, cpu.gpr(GPR.RSP), cplOf(cpu) === 3, errorCode);
   }
 
