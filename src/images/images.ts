@@ -61,8 +61,8 @@ const BUSYBOX_PACKAGE = 'busybox-static';
  * panic=-1: a guest that panics resets at once, so that its end can be seen, instead of spinning for ever.
  * The rest leaves out what a guest of minutes has no use for and an interpreting engine pays dearly, measured in the
  * instructions of a whole boot of 6.12: the kernel's tests of its own ciphers (a third), the start-up test of a source
- * of randomness that only FIPS needs (a tenth), and the names of enumerations in trace formats (a tenth); and the machine
- * check device, which complains on every console that the processor has none.
+ * of randomness that only FIPS needs (a tenth), and the names of enumerations in trace formats (a tenth). The machine
+ * check device only complains, on every console, that the processor has none.
  */
 const DEFAULT_COMMAND_LINE = [
   'console=ttyS0',
