@@ -68,7 +68,7 @@ for (const signal of ['TERM', 'HUP', 'INT', 'KILL']) {
     // The leading sleep of the state gives the stand-by shell its moment after SIGKILL.
     // The signal is sent until the process has gone, as a person would; the state of the terminal is what is tested.
     const kill = `while kill -${signal} $(cat $pid) 2>/dev/null; do sleep 1; done`;
-    const killer = `(until stty -a | grep -q -- -icanon; do sleep 0.1; done; ${kill}) <&0 &`;
+    const killer = `(until [ -s $pid ] && stty -a | grep -q -- -icanon; do sleep 0.1; done; ${kill}) <&0 &`;
     const shell = [
       'pid=$(mktemp)',
       killer,
