@@ -11,6 +11,7 @@ import { gprOffset, STATE, XMM_OFFSET } from '../ir/guest-state.ts';
 import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
 import type { FunctionWriter } from '../wasm/encoder.ts';
 import { pushDispatch } from './core.ts';
+import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter } from './handler.ts';
 import { FLAG_KIND, type Imports } from './imports.ts';
 import { RECORD } from './record.ts';
@@ -51,73 +52,6 @@ interface Place {
 }
 
 const FLAG_FIELDS: ReadonlySet<string> = new Set(['flagZ', 'flagN', 'flagC', 'flagA']);
-
-/** Immediate dominators and reverse postorder of a region's blocks (Cooper, Harvey and Kennedy 2001). */
-class FlowGraph {
-  readonly order: number[] = [];
-  readonly position = new Map<number, number>();
-  readonly dominator = new Map<number, number>();
-  readonly predecessors = new Map<number, number[]>();
-
-  constructor(entry: number, successors: (offset: number) => number[]) {
-    const visited = new Set<number>();
-    const postorder: number[] = [];
-    const stack: [number, number][] = [[entry, 0]];
-    visited.add(entry);
-    while (stack.length > 0) {
-      const top = stack.at(-1)!;
-      const next = successors(top[0])[top[1]++];
-      if (next === undefined) {
-        postorder.push(top[0]);
-        stack.pop();
-      } else if (!visited.has(next)) {
-        visited.add(next);
-        stack.push([next, 0]);
-      }
-    }
-    this.order = postorder.reverse();
-    this.order.forEach((offset, index) => {
-      this.position.set(offset, index);
-    });
-    for (const offset of this.order) {
-      for (const next of successors(offset)) {
-        const list = this.predecessors.get(next) ?? [];
-        list.push(offset);
-        this.predecessors.set(next, list);
-      }
-    }
-    this.dominator.set(entry, entry);
-    for (let changed = true; changed; ) {
-      changed = false;
-      for (const offset of this.order.slice(1)) {
-        let common: number | undefined;
-        for (const from of this.predecessors.get(offset)!) {
-          if (!this.dominator.has(from)) continue;
-          common = common === undefined ? from : this.intersect(common, from);
-        }
-        if (this.dominator.get(offset) !== common) {
-          this.dominator.set(offset, common!);
-          changed = true;
-        }
-      }
-    }
-  }
-
-  private intersect(a: number, b: number): number {
-    let [left, right] = [a, b];
-    while (left !== right) {
-      while (this.position.get(left)! > this.position.get(right)!) left = this.dominator.get(left)!;
-      while (this.position.get(right)! > this.position.get(left)!) right = this.dominator.get(right)!;
-    }
-    return left;
-  }
-
-  dominates(a: number, b: number): boolean {
-    let at = b;
-    while (this.position.get(at)! > this.position.get(a)!) at = this.dominator.get(at)!;
-    return at === a;
-  }
-}
 
 class RegionEmitter extends HandlerEmitter {
   private readonly blocks: ReadonlyMap<number, RegionBlock>;
@@ -231,27 +165,13 @@ class RegionEmitter extends HandlerEmitter {
 
   // Structure.
 
-  private isMerge(offset: number): boolean {
-    let forward = 0;
-    for (const from of this.graph.predecessors.get(offset) ?? []) {
-      if (this.graph.position.get(from)! < this.graph.position.get(offset)!) forward++;
-    }
-    return forward > 1;
-  }
-
-  private isLoop(offset: number): boolean {
-    return (this.graph.predecessors.get(offset) ?? []).some(
-      (from) => this.graph.position.get(from)! >= this.graph.position.get(offset)!,
-    );
-  }
-
   private tree(offset: number): void {
     const { f, graph } = this;
     const children = graph.order.filter(
-      (child) => child !== offset && graph.dominator.get(child) === offset && this.isMerge(child),
+      (child) => child !== offset && graph.dominator.get(child) === offset && graph.isMerge(child),
     );
     const within = (): void => this.within(offset, children.reverse());
-    if (!this.isLoop(offset)) {
+    if (!this.graph.isLoop(offset)) {
       within();
       return;
     }
@@ -343,7 +263,7 @@ class RegionEmitter extends HandlerEmitter {
       }
       return;
     }
-    if (this.isMerge(offset)) {
+    if (graph.isMerge(offset)) {
       this.branch('block', offset);
       return;
     }

@@ -30,11 +30,11 @@ export class Translator {
     this.threshold = threshold;
   }
 
-  /** Generated code polls at `offset` of the page. */
-  sample(page: CodePage, offset: number): void {
+  /** Generated code polls at `offset` of the page. True when that made it a region. */
+  sample(page: CodePage, offset: number): boolean {
     const count = (page.samples.get(offset) ?? 0) + 1;
     page.samples.set(offset, count);
-    if (count === this.threshold) this.translate(page, offset);
+    return count === this.threshold && this.translate(page, offset);
   }
 
   /** Translates a place that has not been tried yet. */

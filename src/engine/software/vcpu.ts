@@ -26,6 +26,7 @@ import { CR0, CR4, DR6, EFER } from '../../isa/control-registers.ts';
 import { type CpuidContext, PORTABLE_FEATURES } from '../../isa/cpuid/portable.ts';
 import { resetMsrs } from '../../isa/cpuid/portable-msrs.ts';
 import { EFLAGS } from '../../isa/flags.ts';
+import { GPR_NAMES_64 } from '../../isa/registers.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
 import * as bulk from './bulk-string.ts';
@@ -846,8 +847,7 @@ export class SoftwareVcpu implements Vcpu {
       if (record !== 0) {
         if (this.polled) {
           this.polled = false;
-          this.translator.sample(this.resolvedPage!, this.resolvedOffset);
-          record = this.resolve();
+          if (this.translator.sample(this.resolvedPage!, this.resolvedOffset)) record = this.resolve();
         }
         if (record !== 0) this.handlers.run(this.base, record);
       }
@@ -1037,25 +1037,7 @@ export class SoftwareVcpu implements Vcpu {
   describe(): string {
     const { cpu } = this;
     const hex = (value: bigint): string => value.toString(16).padStart(16, '0');
-    const names = [
-      'rax',
-      'rcx',
-      'rdx',
-      'rbx',
-      'rsp',
-      'rbp',
-      'rsi',
-      'rdi',
-      'r8',
-      'r9',
-      'r10',
-      'r11',
-      'r12',
-      'r13',
-      'r14',
-      'r15',
-    ];
-    const registers = names.map((name, index) => `${name.padStart(3)}=${hex(cpu.gpr(index))}`);
+    const registers = GPR_NAMES_64.map((name, index) => `${name.padStart(3)}=${hex(cpu.gpr(index))}`);
     const lines: string[] = [];
     for (let k = 0; k < 16; k += 4) lines.push(registers.slice(k, k + 4).join(' '));
     lines.push(

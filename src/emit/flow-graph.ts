@@ -1,0 +1,82 @@
+// The flow of a region's blocks: reverse postorder, dominators, loops and merges. A block is its offset in the page.
+
+/** Immediate dominators and reverse postorder of a region's blocks (Cooper, Harvey and Kennedy 2001). */
+export class FlowGraph {
+  readonly order: number[] = [];
+  readonly position = new Map<number, number>();
+  readonly dominator = new Map<number, number>();
+  readonly predecessors = new Map<number, number[]>();
+
+  constructor(entry: number, successors: (offset: number) => number[]) {
+    const visited = new Set<number>();
+    const postorder: number[] = [];
+    const stack: [number, number][] = [[entry, 0]];
+    visited.add(entry);
+    while (stack.length > 0) {
+      const top = stack.at(-1)!;
+      const next = successors(top[0])[top[1]++];
+      if (next === undefined) {
+        postorder.push(top[0]);
+        stack.pop();
+      } else if (!visited.has(next)) {
+        visited.add(next);
+        stack.push([next, 0]);
+      }
+    }
+    this.order = postorder.reverse();
+    this.order.forEach((offset, index) => {
+      this.position.set(offset, index);
+    });
+    for (const offset of this.order) {
+      for (const next of successors(offset)) {
+        const list = this.predecessors.get(next) ?? [];
+        list.push(offset);
+        this.predecessors.set(next, list);
+      }
+    }
+    this.dominator.set(entry, entry);
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (const offset of this.order.slice(1)) {
+        let common: number | undefined;
+        for (const from of this.predecessors.get(offset)!) {
+          if (!this.dominator.has(from)) continue;
+          common = common === undefined ? from : this.intersect(common, from);
+        }
+        if (this.dominator.get(offset) !== common) {
+          this.dominator.set(offset, common!);
+          changed = true;
+        }
+      }
+    }
+  }
+
+  private intersect(a: number, b: number): number {
+    let [left, right] = [a, b];
+    while (left !== right) {
+      while (this.position.get(left)! > this.position.get(right)!) left = this.dominator.get(left)!;
+      while (this.position.get(right)! > this.position.get(left)!) right = this.dominator.get(right)!;
+    }
+    return left;
+  }
+
+  dominates(a: number, b: number): boolean {
+    let at = b;
+    while (this.position.get(at)! > this.position.get(a)!) at = this.dominator.get(at)!;
+    return at === a;
+  }
+
+  /** Several forward edges meet at the block. */
+  isMerge(offset: number): boolean {
+    let forward = 0;
+    for (const from of this.predecessors.get(offset) ?? []) {
+      if (this.position.get(from)! < this.position.get(offset)!) forward++;
+    }
+    return forward > 1;
+  }
+
+  /** A back edge leads to the block. */
+  isLoop(offset: number): boolean {
+    return (this.predecessors.get(offset) ?? []).some((from) => this.position.get(from)! >= this.position.get(offset)!);
+  }
+}
