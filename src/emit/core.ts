@@ -169,6 +169,17 @@ export function pushIndexedSum(f: FunctionWriter, cpu: number, rec: number): voi
   f.pure('i64.add');
 }
 
+/** Keeps the address on the stack in `local` and pushes whether it is not canonical (i32): bits 63 to 47 differ. */
+export function pushNotCanonical(f: FunctionWriter, local: number): void {
+  f.tee(local);
+  f.i64(16n);
+  f.pure('i64.shl');
+  f.i64(16n);
+  f.pure('i64.shr_s');
+  f.get(local);
+  f.pure('i64.ne');
+}
+
 /** base + displacement of the record. */
 export function pushBaseSum(f: FunctionWriter, cpu: number, rec: number): void {
   f.get(cpu);

@@ -5,7 +5,7 @@ import type { Builder, Location, Statement, Value } from '../ir/builder.ts';
 import { SCRATCH_OFFSET, STATE, type StateField } from '../ir/guest-state.ts';
 import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
 import { FunctionWriter, type LaneName, type MemoryName, type PureName, type WasmType } from '../wasm/encoder.ts';
-import { pushBaseSum, pushDispatch, pushIndexedSum } from './core.ts';
+import { pushBaseSum, pushDispatch, pushIndexedSum, pushNotCanonical } from './core.ts';
 import type { CoreName, Imports } from './imports.ts';
 import { RECORD, TLB } from './record.ts';
 
@@ -427,13 +427,7 @@ export class HandlerEmitter {
         const offset = f.local('i64');
         f.get(REC);
         f.memory('i64.load', RECORD.imm0);
-        f.tee(offset);
-        f.i64(16n);
-        f.pure('i64.shl');
-        f.i64(16n);
-        f.pure('i64.shr_s');
-        f.get(offset);
-        f.pure('i64.ne');
+        pushNotCanonical(f, offset);
         f.if();
         this.storeRecord();
         f.i32(GP);
@@ -468,13 +462,7 @@ export class HandlerEmitter {
     const { f } = this;
     const offset = f.local('i64');
     pushIndexedSum(f, CPU, REC);
-    f.tee(offset);
-    f.i64(16n);
-    f.pure('i64.shl');
-    f.i64(16n);
-    f.pure('i64.shr_s');
-    f.get(offset);
-    f.pure('i64.ne');
+    pushNotCanonical(f, offset);
     f.if();
     f.get(CPU);
     f.get(REC);

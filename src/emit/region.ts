@@ -10,7 +10,7 @@ import type { Builder, FlagKind, Statement, Value } from '../ir/builder.ts';
 import { gprOffset, STATE, XMM_OFFSET } from '../ir/guest-state.ts';
 import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
 import type { FunctionWriter } from '../wasm/encoder.ts';
-import { pushDispatch } from './core.ts';
+import { pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter } from './handler.ts';
 import { FLAG_KIND, type Imports } from './imports.ts';
@@ -622,13 +622,7 @@ class RegionEmitter extends HandlerEmitter {
   private checkOffset(): void {
     const { f } = this;
     const offset = f.local('i64');
-    f.tee(offset);
-    f.i64(16n);
-    f.pure('i64.shl');
-    f.i64(16n);
-    f.pure('i64.shr_s');
-    f.get(offset);
-    f.pure('i64.ne');
+    pushNotCanonical(f, offset);
     f.if();
     this.bail();
     f.end();
