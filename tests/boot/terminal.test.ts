@@ -15,6 +15,8 @@ const TIMEOUT_MS = 180_000;
 async function converse(shell: string, dialogue: readonly (readonly [after: RegExp, type: string])[]): Promise<string> {
   const child = spawn('script', ['--quiet', '--return', '--command', shell, '/dev/null'], {
     stdio: ['pipe', 'pipe', 'inherit'],
+    // One shell for the tests wherever they run: script(1) takes the user's.
+    env: { ...process.env, SHELL: '/bin/sh' },
     timeout: TIMEOUT_MS,
     killSignal: 'SIGKILL',
   });
@@ -68,8 +70,10 @@ for (const signal of ['TERM', 'HUP', 'INT', 'KILL']) {
     // The leading sleep of the state gives the stand-by shell its moment after SIGKILL.
     // The signal is sent until the process has gone, as a person would; the state of the terminal is what is tested.
     const kill = `while kill -${signal} $(cat $pid) 2>/dev/null; do sleep 1; done`;
-    const killer = `(until [ -s $pid ] && stty -a | grep -q -- -icanon; do sleep 0.1; done; ${kill}) <&0 &`;
+    // By a descriptor of its own: a POSIX shell gives what runs in the background the null device as standard input.
+    const killer = `(until [ -s $pid ] && stty -a | grep -q -- -icanon; do sleep 0.1; done; ${kill}) <&3 &`;
     const shell = [
+      'exec 3<&0',
       'pid=$(mktemp)',
       killer,
       `sh -c "echo \\$\\$ >$pid; exec ${BULKHEAD} run debian"`,
