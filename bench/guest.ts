@@ -2,17 +2,18 @@
 // the host's, taken when the text that tells of an event arrives; the guest's own clock comes with it as a check.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { OverlayFile } from '../src/images/overlay.ts';
 import type { CommandLine } from './peers/peer.ts';
 import type { Row } from './rows/row.ts';
 
-export interface Counters {
-  /** Guest instructions since the start. */
-  instructions: number;
-  /** WebAssembly modules since the start. */
-  modules: number;
-}
+/**
+ * Sums since the start of the process, by name: `instructions` are the guest's, `modules` WebAssembly's, names that end
+ * in `Ms` times; further ones are the peer's own.
+ */
+export type Counters = Readonly<Record<string, number>>;
 
 export interface Measurement {
   hostMs: number;
@@ -22,7 +23,7 @@ export interface Measurement {
   cpuMs: number;
   /** The most resident memory during the measurement. */
   peakMemoryBytes: number;
-  /** Of the work, where the peer counts them. */
+  /** Of the work alone, where the peer counts them. */
   counters: Counters | null;
 }
 
@@ -31,17 +32,19 @@ const PROMPT = 'root@debian:~# ';
 const CURSOR_QUESTION = '\x1b[6n';
 const BOOT_TIMEOUT_MS = 120_000;
 const ROW_TIMEOUT_MS = 300_000;
+const COUNTERS_TIMEOUT_MS = 10_000;
+const COUNTERS_PAUSE_MS = 5;
 /** What an error shows of the console. */
 const TAIL_CHARACTERS = 600;
 
 /** The script of a row, for the guests' file system: markers with the guest's clock around the work. */
 export function rowScript(row: Row): OverlayFile {
   const mark = (name: string): string => `read -r up rest </proc/uptime; echo "@${name} $up"`;
-  const lines = [row.setUp ?? '', mark('start'), row.work, mark('end')];
+  const lines = [row.setUp ?? '', mark('start'), row.work, mark('end'), row.cleanUp ?? ''];
   return { path: scriptPath(row), data: `${lines.join('\n')}\n`, mode: 0o755 };
 }
 
-function scriptPath(row: Row): string {
+export function scriptPath(row: Row): string {
   return `/bench/${row.name}.sh`;
 }
 
@@ -63,7 +66,10 @@ export class Guest {
   constructor(commandLine: CommandLine) {
     this.commandLine = commandLine;
     const channel = commandLine.answersCounters === true ? (['ipc'] as const) : [];
-    this.child = spawn(commandLine.file, commandLine.args, { stdio: ['pipe', 'pipe', 'pipe', ...channel] });
+    this.child = spawn(commandLine.file, commandLine.args, {
+      stdio: ['pipe', 'pipe', 'pipe', ...channel],
+      env: { ...process.env, ...commandLine.environment },
+    });
     running.add(this.child);
     const take = (chunk: Buffer): void => {
       this.console += chunk.toString('latin1');
@@ -90,8 +96,8 @@ export class Guest {
     return { hostMs, guestMs: null, cpuMs: this.cpuMs(), peakMemoryBytes: this.peakMemoryBytes(), counters };
   }
 
-  /** Throws where the work does not print what it must. */
-  async run(row: Row): Promise<Measurement> {
+  /** Throws where the work does not print what it must: `expected`. */
+  async run(row: Row, expected: string): Promise<Measurement> {
     this.console = '';
     const marker = (name: string): RegExpExecArray | null =>
       new RegExp(`^@${name} (\\d+\\.\\d+)\\r?\\n`, 'm').exec(this.console);
@@ -111,8 +117,8 @@ export class Guest {
     const printed = this.console.slice(start.index + start[0].length, end.index);
     // A message of the kernel's may come between.
     const lines = printed.split(/\r?\n/).filter((line) => line !== '' && !/^\[ *\d+\.\d+\] /.test(line));
-    if (lines.join('\n') !== row.expected) {
-      throw new Error(`wrong result: ${JSON.stringify(lines.join('\n'))} instead of ${JSON.stringify(row.expected)}`);
+    if (lines.join('\n') !== expected) {
+      throw new Error(`wrong result: ${JSON.stringify(lines.join('\n'))} instead of ${JSON.stringify(expected)}`);
     }
     await this.wait('the prompt', BOOT_TIMEOUT_MS, () => this.isAtPrompt());
     return {
@@ -120,10 +126,7 @@ export class Guest {
       guestMs,
       cpuMs,
       peakMemoryBytes,
-      counters: counters && {
-        instructions: counters.instructions - countersBefore!.instructions,
-        modules: counters.modules - countersBefore!.modules,
-      },
+      counters: counters && difference(counters, countersBefore ?? {}),
     };
   }
 
@@ -158,14 +161,28 @@ export class Guest {
     });
   }
 
-  private readCounters(): Promise<Counters | null> {
-    if (this.commandLine.answersCounters !== true) return Promise.resolve(null);
+  private async readCounters(): Promise<Counters | null> {
+    if (this.commandLine.answersCounters === true) return this.askCounters();
+    const { countersFile } = this.commandLine;
+    if (countersFile === undefined || !this.catchesUserSignal()) return null;
+    rmSync(countersFile, { force: true });
+    this.child.kill('SIGUSR2');
+    const deadlineMs = performance.now() + COUNTERS_TIMEOUT_MS;
+    while (performance.now() < deadlineMs) {
+      await sleep(COUNTERS_PAUSE_MS);
+      const counters = readJsonObject(countersFile);
+      if (counters !== undefined) return counters;
+    }
+    throw new Error(`no counters in ${countersFile} after SIGUSR2`);
+  }
+
+  private askCounters(): Promise<Counters> {
     return new Promise((resolve, reject) => {
       const onExit = (): void => reject(new Error('the process ended before it told its counters'));
       this.child.once('exit', onExit);
       this.child.once('message', (counters) => {
         this.child.off('exit', onExit);
-        resolve(counters as unknown as Counters);
+        resolve(counters as Counters);
       });
       this.child.send('counters');
     });
@@ -185,9 +202,29 @@ export class Guest {
     return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
   }
 
+  /** A process that does not would end of it. */
+  private catchesUserSignal(): boolean {
+    const status = readFileSync(`/proc/${this.child.pid}/status`, 'latin1');
+    const caught = BigInt(`0x${/^SigCgt:\s+([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+    return (caught & (1n << BigInt(constants.signals.SIGUSR2 - 1))) !== 0n;
+  }
+
   /** Lets the peak start from what is resident now. */
   private resetPeakMemory(): void {
     writeFileSync(`/proc/${this.child.pid}/clear_refs`, '5');
+  }
+}
+
+function difference(after: Counters, before: Counters): Counters {
+  return Object.fromEntries(Object.entries(after).map(([name, value]) => [name, value - (before[name] ?? 0)]));
+}
+
+/** Undefined while the file is not there, or not whole. */
+function readJsonObject(path: string): Counters | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Counters;
+  } catch {
+    return undefined;
   }
 }
 

@@ -96,15 +96,16 @@ export function createReport(result: SuiteResult, mode: Mode, runs: number): Rep
 
 function summarize(runs: Measurement[], instructions: number | null): PeerSummary {
   const hostMs = median(runs.map((run) => run.hostMs));
-  const counted = runs.flatMap(({ counters }) => counters ?? []);
-  const known = instructions ?? (counted.length > 0 ? median(counted.map((counters) => counters.instructions)) : null);
+  const counted = runs.flatMap(({ counters }) => (counters === null ? [] : [counters]));
+  const known =
+    instructions ?? (counted.length > 0 ? median(counted.flatMap((counters) => counters.instructions ?? [])) : null);
   return {
     hostMs,
     guestMs: runs.every((run) => run.guestMs !== null) ? median(runs.map((run) => run.guestMs!)) : null,
     cpuMs: median(runs.map((run) => run.cpuMs)),
     peakMemoryBytes: median(runs.map((run) => run.peakMemoryBytes)),
     guestMips: known === null ? null : known / hostMs / 1000,
-    modules: counted.length > 0 ? median(counted.map((counters) => counters.modules)) : null,
+    modules: counted.length > 0 ? median(counted.flatMap((counters) => counters.modules ?? [])) : null,
     runs,
   };
 }

@@ -1,6 +1,7 @@
 // `npm run bench`: Bulkhead beside its peers on the same guest work, in one run.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { EXIT_STATUS, UserError } from '../src/base/errors.ts';
@@ -9,8 +10,9 @@ import type { Peer } from './peers/peer.ts';
 import { qemu } from './peers/qemu.ts';
 import { v86 } from './peers/v86.ts';
 import { createReport, formatReport, resultFileName } from './report.ts';
-import { allRows } from './rows/rows.ts';
-import { runSuite } from './suite.ts';
+import type { Row } from './rows/row.ts';
+import { allRows, GROUPS } from './rows/rows.ts';
+import { BOOT_ROW, type PreparedGuest, prepareGuests, runSuite, type SuiteOptions } from './suite.ts';
 
 const PEERS: readonly Peer[] = [bulkhead, qemu, v86];
 const DEFAULT_RUNS = 3;
@@ -22,10 +24,11 @@ Boots guests of Bulkhead and of its peers, runs the same work on all of them in 
   --runs N         runs to take the medians of (default ${DEFAULT_RUNS})
   --quick          little work, to see that everything runs: its ratios say little
   --full           more work, for engines that translate
-  --rows A,B       only these rows; boot is always measured
+  --rows A,B       only these rows, or groups of rows: ${GROUPS.join(', ')}
   --peers A,B      only these peers: ${PEERS.map(({ name }) => name).join(', ')}
   --format FORMAT  text (default) or json, on standard output; the progress goes to standard error
   --save           also write bench/results/<date>-<host>.json
+  --prepare DIR    only write the guests' files there, and print the commands that start them
   --help           print this
 
 Examples:
@@ -45,12 +48,18 @@ async function main(): Promise<number> {
   const format = flags.format ?? 'text';
   if (format !== 'text' && format !== 'json') throw usageError(`no such format: ${format}`);
   const mode = flags.quick === true ? 'quick' : flags.full === true ? 'full' : 'standard';
-  const result = await runSuite({
+  const options: SuiteOptions = {
     peers: choose('peer', PEERS, flags.peers),
-    rows: choose('row', allRows(mode), flags.rows),
+    ...chooseRows(allRows(mode), flags.rows),
     runs,
     onProgress: (text) => process.stderr.write(`${text}\n`),
-  });
+  };
+  if (flags.prepare !== undefined) {
+    const guests = await prepareGuests(options, resolve(flags.prepare));
+    process.stdout.write(guests.map(formatPrepared).join('\n'));
+    return EXIT_STATUS.ok;
+  }
+  const result = await runSuite(options);
   const report = createReport(result, mode, runs);
   const json = `${JSON.stringify(report, undefined, 2)}\n`;
   if (flags.save === true) {
@@ -73,6 +82,7 @@ function readFlags() {
         peers: { type: 'string' },
         format: { type: 'string' },
         save: { type: 'boolean' },
+        prepare: { type: 'string' },
         help: { type: 'boolean' },
       },
     }).values;
@@ -85,11 +95,33 @@ function readFlags() {
 function choose<T extends { name: string }>(what: string, all: readonly T[], names: string | undefined): readonly T[] {
   if (names === undefined) return all;
   const wanted = names.split(',');
-  const unknown = wanted.find((name) => !all.some((item) => item.name === name));
+  const known = new Set(all.map(({ name }) => name));
+  const unknown = wanted.find((name) => !known.has(name));
   if (unknown !== undefined) {
-    throw usageError(`no such ${what}: ${unknown}`, `there are ${all.map(({ name }) => name).join(', ')}`);
+    throw usageError(`no such ${what}: ${unknown}`, `there are ${[...known].join(', ')}`);
   }
   return all.filter(({ name }) => wanted.includes(name));
+}
+
+/** As one types it into a shell. */
+function formatPrepared({ peer, commandLine, scripts }: PreparedGuest): string {
+  const words = [commandLine.file, ...commandLine.args].map((word) =>
+    /^[\w./:=,@+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
+  );
+  return `# ${peer}\n${words.join(' ')}\n# there: ${scripts.join('; ')}\n`;
+}
+
+/** A name is a row's or a group's. */
+function chooseRows(all: readonly Row[], names: string | undefined): { rows: readonly Row[]; boot: boolean } {
+  if (names === undefined) return { rows: all, boot: true };
+  const named = [BOOT_ROW, ...all].flatMap(({ name, group }) =>
+    name === group ? [{ name }] : [{ name }, { name: group }],
+  );
+  const wanted = choose('row', named, names).map(({ name }) => name);
+  return {
+    rows: all.filter(({ name, group }) => wanted.includes(name) || wanted.includes(group)),
+    boot: wanted.includes(BOOT_ROW.name),
+  };
 }
 
 function usageError(message: string, hint = 'npm run bench -- --help'): UserError {

@@ -1,14 +1,15 @@
-// Bulkhead as its users run it: the command line of this checkout.
+// Bulkhead as its users run it: the command line of this checkout. The files come in an initramfs, as symbolic links
+// are among them, which --file does not bring.
 
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { resolveImage } from '../../src/images/images.ts';
+import { debianImage, writeInitrd } from './debian-guest.ts';
 import { GUEST_MEMORY_MEBIBYTES, type Peer } from './peer.ts';
 
-export const IMAGE = 'debian';
+/** Makes the process write its engine's counters to that file, at SIGUSR2 and at its end. */
+const STATISTICS_VARIABLE = 'BULKHEAD_STATISTICS';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -17,17 +18,21 @@ export const bulkhead: Peer = {
   architecture: 'amd64',
   whyUnavailable: async () => undefined,
   async prepare(files, folder) {
-    await resolveImage(IMAGE);
-    const fileArguments = files.flatMap(({ path, data }) => {
-      const hostPath = join(folder, basename(path));
-      writeFileSync(hostPath, data);
-      return ['--file', `${hostPath}:${path}`];
-    });
-    const command = ['run', IMAGE, '--offline', '--memory', `${GUEST_MEMORY_MEBIBYTES}M`, ...fileArguments];
-    return { file: process.execPath, args: [join(root, 'bin/bulkhead.js'), ...command] };
+    const image = await debianImage();
+    const countersFile = join(folder, 'statistics.json');
+    return {
+      file: process.execPath,
+      args: [
+        ...[join(root, 'bin/bulkhead.js'), 'run', '--memory', `${GUEST_MEMORY_MEBIBYTES}M`],
+        ...['--kernel', image.kernelPath, '--initrd', writeInitrd(image, files, folder)],
+        ...['--append', image.defaultCommandLine],
+      ],
+      environment: { [STATISTICS_VARIABLE]: countersFile },
+      countersFile,
+    };
   },
   async describe() {
-    return { version: await checkoutVersion(), kernel: (await resolveImage(IMAGE)).kernelVersion };
+    return { version: await checkoutVersion(), kernel: (await debianImage()).kernelVersion };
   },
 };
 

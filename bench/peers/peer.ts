@@ -7,8 +7,12 @@ export type Architecture = 'amd64' | 'i386';
 export interface CommandLine {
   file: string;
   args: readonly string[];
-  /** Answers a message with its counters (`Counters` in guest.ts): a Node program with a channel. */
+  /** Beside the process's own. */
+  environment?: Readonly<Record<string, string>>;
+  /** Answers a message on its channel with its counters (`Counters` in guest.ts): a Node program. */
   answersCounters?: boolean;
+  /** Where it writes its counters at SIGUSR2, if it catches that. */
+  countersFile?: string;
 }
 
 /** What is compared, for the record. */
@@ -24,11 +28,11 @@ export interface Peer {
   whyUnavailable(): Promise<string | undefined>;
   /**
    * Fetches and writes what its guests need, with these files in the guest's file system; `folder` is its own to use.
-   * Every start of the result is one guest with 256 MiB and one processor.
+   * Every start of the result is one guest with GUEST_MEMORY_MEBIBYTES and one processor.
    */
   prepare(files: readonly OverlayFile[], folder: string): Promise<CommandLine>;
   /** After `prepare`. */
   describe(): Promise<PeerDescription>;
 }
 
-export const GUEST_MEMORY_MEBIBYTES = 256;
+export const GUEST_MEMORY_MEBIBYTES = 512;

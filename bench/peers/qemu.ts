@@ -1,14 +1,11 @@
 // QEMU's system emulator with its translator (TCG), on the leanest machine that it has.
 
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { UserError } from '../../src/base/errors.ts';
-import { resolveImage } from '../../src/images/images.ts';
-import { createOverlay } from '../../src/images/overlay.ts';
-import { IMAGE } from './bulkhead.ts';
+import { debianImage, writeInitrd } from './debian-guest.ts';
 import { GUEST_MEMORY_MEBIBYTES, type Peer } from './peer.ts';
 
 const PROGRAM = 'qemu-system-x86_64';
@@ -30,10 +27,8 @@ export const qemu: Peer = {
     return version === undefined ? `${PROGRAM} is not installed: apt-get install qemu-system-x86` : undefined;
   },
   async prepare(files, folder) {
-    const image = await resolveImage(IMAGE);
+    const image = await debianImage();
     timeStampOptions = await kernelTimeStampOptions(folder);
-    const initrd = join(folder, 'initrd.cpio');
-    writeFileSync(initrd, Buffer.concat([image.initrd, createOverlay({ files })]));
     return {
       file: PROGRAM,
       args: [
@@ -43,7 +38,7 @@ export const qemu: Peer = {
           '-kernel',
           image.kernelPath,
           '-initrd',
-          initrd,
+          writeInitrd(image, files, folder),
           '-append',
           `${image.defaultCommandLine} ${timeStampOptions}`,
         ],
@@ -54,7 +49,7 @@ export const qemu: Peer = {
     const program = (await programVersion()) ?? 'unknown';
     return {
       version: `${program}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}; ${timeStampOptions}`,
-      kernel: (await resolveImage(IMAGE)).kernelVersion,
+      kernel: (await debianImage()).kernelVersion,
     };
   },
 };

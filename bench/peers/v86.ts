@@ -6,11 +6,10 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UserError } from '../../src/base/errors.ts';
-import { resolveImage } from '../../src/images/images.ts';
 import { buildInitramfs } from '../../src/images/initramfs.ts';
 import { createOverlay } from '../../src/images/overlay.ts';
 import { fetchPackage } from '../../src/images/packages.ts';
-import { IMAGE } from './bulkhead.ts';
+import { debianImage } from './debian-guest.ts';
 import { GUEST_MEMORY_MEBIBYTES, type Peer } from './peer.ts';
 
 /** Debian 13 has no kernel for 32-bit processors any more. */
@@ -37,7 +36,7 @@ export const v86: Peer = {
       vgaBios: write('vgabios.bin', await packageFile('seabios', /\/vgabios-stdvga\.bin$/)),
       kernel: write('vmlinuz', await packageFile(await kernelPackage(), /^boot\/vmlinuz-/)),
       initrd: write('initrd.cpio', Buffer.concat([buildInitramfs(busybox), createOverlay({ files })])),
-      commandLine: (await resolveImage(IMAGE)).defaultCommandLine,
+      commandLine: (await debianImage()).defaultCommandLine,
       memoryMebibytes: GUEST_MEMORY_MEBIBYTES,
     };
     const guest = fileURLToPath(new URL('v86-guest.ts', import.meta.url));

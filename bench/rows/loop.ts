@@ -1,33 +1,31 @@
-// A hot integer loop (bench/guest/loop.c).
+// Integer work: a hot loop with a load and a store, nested calls, switches in a loop.
 
-import type { Mode, Row } from './row.ts';
+import { type Mode, programRow, type Row } from './row.ts';
 
-const TURNS = { quick: 10_000_000, standard: 100_000_000, full: 1_000_000_000 };
-const INSTRUCTIONS_PER_TURN = 10;
-const TABLE_WORDS = 1024;
+const LOOP_TURNS = { quick: 20_000_000, standard: 200_000_000, full: 1_000_000_000 };
+const INSTRUCTIONS_PER_LOOP_TURN = 10;
+const CALL_TURNS = { quick: 60, standard: 600, full: 4000 };
+const MACHINE_TURNS = { quick: 60, standard: 600, full: 4000 };
 
 export function loopRows(mode: Mode): Row[] {
-  const turns = TURNS[mode];
+  const turns = LOOP_TURNS[mode];
   return [
-    {
-      name: 'loop',
-      summary: `integer loop with a load and a store, ${turns / 1e6} million turns`,
-      program: { source: 'loop', defines: { TURNS: turns } },
-      work: '/bench/program-loop',
-      expected: loopSum(turns).toString(16).padStart(8, '0'),
-      instructions: turns * INSTRUCTIONS_PER_TURN,
-    },
+    programRow(
+      {
+        name: 'load-store',
+        group: 'loop',
+        summary: `integer loop with a load and a store, ${turns / 1e6} million turns`,
+        instructions: turns * INSTRUCTIONS_PER_LOOP_TURN,
+      },
+      { source: 'loop', defines: { TURNS: turns } },
+    ),
+    programRow(
+      { name: 'calls', group: 'loop', summary: `nested, recursive and indirect calls, ${CALL_TURNS[mode]} turns` },
+      { source: 'calls', defines: { TURNS: CALL_TURNS[mode] } },
+    ),
+    programRow(
+      { name: 'state-machine', group: 'loop', summary: `switches in loops, ${MACHINE_TURNS[mode]} turns` },
+      { source: 'state-machine', defines: { TURNS: MACHINE_TURNS[mode] } },
+    ),
   ];
-}
-
-function loopSum(turns: number): number {
-  const table = new Uint32Array(TABLE_WORDS);
-  let sum = 1;
-  for (let turn = 0; turn < turns; turn++) {
-    const index = turn % TABLE_WORDS;
-    const value = (Math.imul(table[index]!, 1664525) + sum) | 0;
-    table[index] = value;
-    sum = ((sum << 5) | (sum >>> 27)) ^ value;
-  }
-  return sum >>> 0;
 }

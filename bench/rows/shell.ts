@@ -1,9 +1,11 @@
-// Busybox's shell: arithmetic in the shell itself, and processes.
+// Busybox's shell: arithmetic in the shell itself, processes, and pipes between them.
 
 import type { Mode, Row } from './row.ts';
 
 const TURNS = { quick: 5_000, standard: 20_000, full: 200_000 };
 const PROCESSES = { quick: 50, standard: 100, full: 500 };
+const PIPELINES = { quick: 5, standard: 20, full: 100 };
+const PIPED_LINES = 2000;
 
 export function shellRows(mode: Mode): Row[] {
   const turns = TURNS[mode];
@@ -11,6 +13,7 @@ export function shellRows(mode: Mode): Row[] {
   return [
     {
       name: 'shell-loop',
+      group: 'shell',
       summary: `busybox sh: arithmetic loop of ${turns.toLocaleString('en')} turns`,
       work: `i=0 sum=0
 while [ $i -lt ${turns} ]; do
@@ -22,6 +25,7 @@ echo $sum`,
     },
     {
       name: 'shell-fork',
+      group: 'shell',
       summary: `busybox sh: ${processes} times fork, exec and reading the output`,
       // A path, so that it is a new program and not the shell's own applet.
       work: `i=0
@@ -29,11 +33,33 @@ while [ $i -lt ${processes} ]; do i=$(/bin/expr $i + 1); done
 echo $i`,
       expected: String(processes),
     },
+    {
+      name: 'shell-pipes',
+      group: 'shell',
+      summary: `busybox sh: ${PIPELINES[mode]} pipelines of five programs, ${PIPED_LINES} lines each`,
+      work: `i=0 sum=0
+while [ $i -lt ${PIPELINES[mode]} ]; do
+  i=$((i + 1))
+  n=$(seq $i $((i + ${PIPED_LINES - 1})) | sed 's/9/8/' | tr 7 6 | sort -rnu | wc -l)
+  sum=$((sum + n))
+done
+echo $sum`,
+      expected: String(pipeSum(PIPELINES[mode])),
+    },
   ];
 }
 
 function shellSum(turns: number): number {
   let sum = 0;
   for (let i = 0; i < turns; i++) sum = (sum * 31 + i) % 1000003;
+  return sum;
+}
+
+function pipeSum(pipelines: number): number {
+  let sum = 0;
+  for (let i = 1; i <= pipelines; i++) {
+    const lines = Array.from({ length: PIPED_LINES }, (_, line) => String(i + line));
+    sum += new Set(lines.map((line) => line.replace('9', '8').replaceAll('7', '6'))).size;
+  }
   return sum;
 }

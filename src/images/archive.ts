@@ -114,7 +114,8 @@ function* stanzasOf(index: Buffer, name: string): Generator<string> {
   }
 }
 
-function parseDepends(value: string): PackageRecord['depends'] {
+/** The value of a field such as Depends. */
+export function parseDepends(value: string): PackageRecord['depends'] {
   return value.split(',').flatMap((clause) => {
     const [, name, version] = /^\s*([a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\(=\s*([^)\s]+)\s*\))?/.exec(clause) ?? [];
     return name === undefined ? [] : [{ name, version }];

@@ -57,6 +57,13 @@ describe('createOverlay', () => {
     assert.deepEqual(names, ['opt', 'opt/a', 'opt/a/tool', 'etc', 'etc/bulkhead', 'etc/bulkhead/run', 'TRAILER!!!']);
   });
 
+  test('a symbolic link is an entry of its own type that holds its target', () => {
+    const files = [{ path: '/opt/link', type: 'symlink', data: 'a/target' }] as const;
+    const archive = Buffer.from(createOverlay({ files })).toString('latin1');
+    const [, mode] = /070701[0-9a-f]{8}([0-9a-f]{8})[0-9a-f]{88}opt\/link\0+a\/target/.exec(archive) ?? [];
+    assert.equal(Number.parseInt(mode ?? '', 16) & 0o170000, 0o120000);
+  });
+
   test('can follow another archive', () => {
     assert.equal(createOverlay({}).length % 512, 0);
   });

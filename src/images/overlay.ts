@@ -24,8 +24,11 @@ export interface RunOptions {
 export interface OverlayFile {
   /** Absolute path in the guest. */
   path: string;
+  /** `file` by default. */
+  type?: 'file' | 'symlink';
+  /** A file's bytes, or a symbolic link's target. */
   data: Uint8Array | string;
-  /** Permission bits; 0o644 by default. */
+  /** Permission bits; 0o644 by default. A symbolic link's mean nothing. */
   mode?: number;
 }
 
@@ -64,7 +67,7 @@ function* entriesOf(files: readonly OverlayFile[]): Generator<CpioEntry> {
       made.add(path);
       yield { path, type: 'directory', mode: 0o755 };
     }
-    yield { path: parts.join('/'), type: 'file', mode: file.mode ?? 0o644, data: file.data };
+    yield { path: parts.join('/'), type: file.type ?? 'file', mode: file.mode ?? 0o644, data: file.data };
   }
 }
 
