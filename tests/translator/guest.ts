@@ -1,0 +1,340 @@
+// One engine with a guest around it that runs generated programs, and what such a run leaves behind.
+
+import { createGuestMemory, GUEST_RAM_OFFSET, layoutVcpu } from '../../src/engine/software/layout.ts';
+import { SoftwareVcpu } from '../../src/engine/software/vcpu.ts';
+import type { VcpuExit, VcpuHost } from '../../src/engine/vcpu.ts';
+import { resetState, SEGMENT_ATTRIBUTE, type SegmentState, type VcpuState } from '../../src/engine/vcpu-state.ts';
+import { STATE } from '../../src/ir/guest-state.ts';
+import { CR0, CR4, EFER } from '../../src/isa/control-registers.ts';
+import { resetMsrs } from '../../src/isa/cpuid/portable-msrs.ts';
+import { MSR } from '../../src/isa/msrs.ts';
+import { GuestMemory } from '../../src/memory/guest-memory.ts';
+import { gateDescriptor, segmentDescriptor } from '../engine/descriptors.ts';
+import { SEGMENT } from '../engine/guest.ts';
+import { PageTables, PTE } from '../engine/page-tables.ts';
+import { RandomSource } from '../fuzz/random-source.ts';
+import {
+  CODE_PAGES,
+  DATA_PAGES,
+  DIRECT,
+  directAddress,
+  HANDLER_WORD,
+  PAGE,
+  PLACE,
+  RAM_BYTES,
+  SECOND_STACK_PAGES,
+  STACK_PAGES,
+} from './guest-places.ts';
+import { INTERRUPT, makeHandlers } from './handlers.ts';
+import { type Image, VIRTUAL } from './program.ts';
+
+const A = SEGMENT_ATTRIBUTE;
+const TSS_SELECTOR = 0x40;
+const HANDLERS = makeHandlers();
+
+/** How an engine runs a program. */
+export interface Mode {
+  readonly name: string;
+  /** Of SoftwareVcpuOptions. */
+  readonly translateAfterSamples: number;
+  readonly recordsBytes?: number;
+  /** Jumps from one poll to the next: this or less, at random. 0: as the engine has it. */
+  readonly pollWithin: number;
+  /** At polls: interrupts, caches dropped, state taken out and put back. */
+  readonly disturbed: boolean;
+}
+
+export const MODES = {
+  interpreted: {
+    name: 'interpreted',
+    translateAfterSamples: Number.POSITIVE_INFINITY,
+    pollWithin: 0,
+    disturbed: false,
+  },
+  first: { name: 'translated first', translateAfterSamples: 0, pollWithin: 0, disturbed: false },
+  firstDisturbed: { name: 'translated first, disturbed', translateAfterSamples: 0, pollWithin: 60, disturbed: true },
+  mixed: { name: 'translated when warm', translateAfterSamples: 2, pollWithin: 40, disturbed: false },
+  mixedDisturbed: {
+    name: 'translated when warm, disturbed',
+    translateAfterSamples: 1,
+    pollWithin: 25,
+    disturbed: true,
+  },
+  small: {
+    name: 'translated first, little room',
+    translateAfterSamples: 0,
+    recordsBytes: 0x3_0000,
+    pollWithin: 0,
+    disturbed: false,
+  },
+} as const satisfies Record<string, Mode>;
+
+export interface Outcome {
+  readonly exit: VcpuExit | { readonly kind: 'endless' } | { readonly kind: 'thrown'; readonly error: unknown };
+  readonly state: VcpuState;
+  readonly ram: Uint8Array;
+}
+
+/** Polls of 4096 jumps that a program may take before it counts as endless. */
+const MAXIMUM_JUMPS = 2_000_000;
+
+class ProgramHost implements VcpuHost {
+  random = new RandomSource('');
+  mode: Mode = MODES.interpreted;
+  interruptible = false;
+  /** Set by poll(): run() is to return. */
+  endless = false;
+  private jumps = 0;
+  private granted = 0;
+  private pending = -1;
+  private taskPriority = 0;
+  setBudget: (jumps: number) => void = () => {};
+  dropCode: () => void = () => {};
+
+  begin(mode: Mode, seed: string, interruptible: boolean): void {
+    this.mode = mode;
+    this.random = new RandomSource(`${seed}/${mode.name}`);
+    this.interruptible = interruptible;
+    this.endless = false;
+    this.jumps = 0;
+    this.granted = 4096;
+    this.pending = -1;
+    this.taskPriority = 0;
+    // The first turn polls.
+    this.setBudget(0);
+  }
+
+  poll(): boolean {
+    this.jumps += this.granted;
+    this.granted = 4096;
+    if (this.jumps > MAXIMUM_JUMPS) {
+      this.endless = true;
+      return true;
+    }
+    const { mode, random } = this;
+    if (!mode.disturbed) return false;
+    if (this.interruptible && random.chance(0.3)) this.pending = random.pick(Object.values(INTERRUPT));
+    if (random.chance(0.02)) this.dropCode();
+    return random.chance(0.1);
+  }
+
+  interruptPending(): boolean {
+    // Asked in each turn of the run loop, behind the poll: the only place from which the budget can be set.
+    if (this.granted === 4096 && this.mode.pollWithin > 0) {
+      this.granted = 1 + this.random.below(this.mode.pollWithin);
+      this.setBudget(this.granted);
+    }
+    return this.pending >= 0;
+  }
+
+  acknowledgeInterrupt(): number {
+    const { pending } = this;
+    this.pending = -1;
+    return pending;
+  }
+
+  readPort(_port: number, sizeBytes: number): number {
+    return 2 ** (sizeBytes * 8) - 1;
+  }
+
+  writePort(): void {}
+
+  readMmio(_guestPhysical: number, sizeBytes: number): number {
+    return 2 ** (sizeBytes * 8) - 1;
+  }
+
+  writeMmio(): void {}
+
+  takeNmi(): boolean {
+    return false;
+  }
+
+  getCr8(): number {
+    return this.taskPriority;
+  }
+
+  setCr8(value: number): void {
+    this.taskPriority = value;
+  }
+
+  readMsr(): bigint | undefined {
+    return undefined;
+  }
+
+  writeMsr(): boolean {
+    return false;
+  }
+
+  waitForInterrupt(): void {
+    this.endless = true;
+    this.setBudget(0);
+  }
+
+  readTsc(): number {
+    return 0;
+  }
+}
+
+export class ProgramGuest {
+  readonly vcpu: SoftwareVcpu;
+  readonly memory: GuestMemory;
+  readonly mode: Mode;
+  private readonly host = new ProgramHost();
+
+  constructor(mode: Mode) {
+    this.mode = mode;
+    const memory = createGuestMemory(RAM_BYTES);
+    const cpuid = { apicId: 0, cpuCount: 1, tscHz: 1_000_000_000, apicBusHz: 1_000_000_000 };
+    this.vcpu = new SoftwareVcpu({
+      memory,
+      ramBytes: RAM_BYTES,
+      host: this.host,
+      cpuid,
+      translateAfterSamples: mode.translateAfterSamples,
+      ...(mode.recordsBytes === undefined ? {} : { recordsBytes: mode.recordsBytes }),
+    });
+    this.memory = new GuestMemory(memory, GUEST_RAM_OFFSET, RAM_BYTES);
+    const view = new DataView(memory.buffer);
+    const budget = layoutVcpu(0, 1).stateOffset + STATE.budget.offset;
+    this.host.setBudget = (jumps) => view.setInt32(budget, jumps, true);
+    this.host.dropCode = () => {
+      const { random } = this.host;
+      const page = random.below(CODE_PAGES);
+      this.vcpu.invalidateCode(PLACE.CODE + page * PAGE, PAGE * (1 + random.below(CODE_PAGES - page)));
+    };
+  }
+
+  run(image: Image): Outcome {
+    const { vcpu, host, mode } = this;
+    const state = prepare(this.memory, image);
+    vcpu.invalidateCode(0, RAM_BYTES);
+    vcpu.setState(state);
+    host.begin(mode, image.program.name, image.program.interrupts);
+    let exit: Outcome['exit'];
+    try {
+      exit = vcpu.run();
+      while (exit.kind === 'interrupted' && !host.endless) {
+        if (host.random.chance(0.5)) vcpu.setState(vcpu.getState());
+        exit = vcpu.run();
+      }
+    } catch (error) {
+      exit = { kind: 'thrown', error };
+    }
+    if (host.endless) exit = { kind: 'endless' };
+    const ram = this.memory.bytes(0, RAM_BYTES).slice();
+    ram.fill(0, PLACE.VOLATILE, PLACE.VOLATILE_END);
+    return { exit, state: vcpu.getState(), ram };
+  }
+}
+
+/** Fills RAM and gives the state to begin with. */
+function prepare(memory: GuestMemory, image: Image): VcpuState {
+  const { program } = image;
+  memory.bytes(0, RAM_BYTES).fill(0);
+  writeTables(memory);
+  const root = mapPages(memory, image, PLACE.PAGE_TABLES, false);
+  mapPages(memory, image, PLACE.SECOND_PAGE_TABLES, true);
+  for (let page = 0; page < CODE_PAGES; page++) {
+    const bytes = image.code.subarray(page * PAGE, (page + 1) * PAGE);
+    memory.write(PLACE.CODE + program.codeOrder[page]! * PAGE, bytes);
+    memory.write(PLACE.ALTERNATES + page * PAGE, bytes);
+  }
+  memory.write(PLACE.DATA, program.data);
+  image.table.forEach((address, k) => {
+    memory.writeU64(PLACE.TABLE + k * 8, BigInt.asUintN(64, address));
+  });
+  for (let at = 0; at < PAGE; at += 8) {
+    memory.writeU64(PLACE.CONSTANTS + at, BigInt.asUintN(64, 0x9e37_79b9_7f4a_7c15n * BigInt(at + 1)));
+  }
+  const word = PLACE.HANDLER_DATA;
+  memory.writeU64(word + HANDLER_WORD.next, directAddress(PLACE.LOG));
+  memory.writeU64(word + HANDLER_WORD.end, directAddress(PLACE.LOG_END - 512));
+  memory.writeU64(word + HANDLER_WORD.stepsLeft, 300n);
+  return startState(image, root);
+}
+
+function writeTables(memory: GuestMemory): void {
+  for (const segment of Object.values(SEGMENT)) {
+    memory.writeU64(PLACE.GDT + (segment.selector & ~7), segmentDescriptor(segment));
+  }
+  const task = segmentDescriptor(taskSegment());
+  memory.writeU64(PLACE.GDT + TSS_SELECTOR, task);
+  memory.writeU64(PLACE.GDT + TSS_SELECTOR + 8, directAddress(PLACE.TSS) >> 32n);
+  memory.write(PLACE.HANDLERS, HANDLERS.code);
+  for (const [vector, { offset, ist, dpl }] of HANDLERS.vectors) {
+    const fields = { selector: SEGMENT.kernelCode.selector, offset: directAddress(PLACE.HANDLERS + offset), type: 14 };
+    gateDescriptor({ ...fields, dpl, ist }).forEach((word, i) => {
+      memory.writeU64(PLACE.IDT + vector * 16 + i * 8, word);
+    });
+  }
+  memory.writeU64(PLACE.TSS + 4, directAddress(PLACE.RSP0));
+  memory.writeU64(PLACE.TSS + 0x24, directAddress(PLACE.VOLATILE_END));
+  memory.writeU64(PLACE.TSS + 0x2c, directAddress(PLACE.IST2));
+  memory.writeU16(PLACE.TSS + 0x66, 0x68);
+}
+
+function taskSegment(): SegmentState {
+  return { selector: TSS_SELECTOR, base: directAddress(PLACE.TSS), limit: 0x67, attributes: A.P | 0xb };
+}
+
+/** Gives the root. The second address space has copies of every third code page. */
+function mapPages(memory: GuestMemory, image: Image, firstTable: number, second: boolean): number {
+  const { program } = image;
+  const tables = new PageTables(memory, firstTable);
+  const user = program.user || program.features.includes('user') ? PTE.U : 0n;
+  const map = (offset: number, physical: number, flags: bigint) => {
+    tables.map(BigInt.asUintN(64, program.base + BigInt(offset)), physical, flags | user);
+  };
+  tables.map(DIRECT, 0, PTE.W | PTE.A | PTE.D, 2);
+  for (let page = 0; page < CODE_PAGES; page++) {
+    const own = PLACE.CODE + program.codeOrder[page]! * PAGE;
+    map(page * PAGE, second && page % 3 === 1 ? PLACE.ALTERNATES + page * PAGE : own, PTE.W);
+  }
+  for (let page = 0; page < DATA_PAGES; page++) {
+    map(VIRTUAL.data + page * PAGE, PLACE.DATA + program.dataOrder[page]! * PAGE, PTE.W);
+  }
+  map(VIRTUAL.table, PLACE.TABLE, PTE.NX);
+  map(VIRTUAL.constants, PLACE.CONSTANTS, PTE.NX);
+  for (let page = 0; page < STACK_PAGES; page++) {
+    map(VIRTUAL.stack + page * PAGE, PLACE.STACK + page * PAGE, PTE.W);
+  }
+  for (let page = 1; page <= SECOND_STACK_PAGES; page++) {
+    map(VIRTUAL['second-stack-top'] - page * PAGE, PLACE.SECOND_STACK + page * PAGE, PTE.W);
+  }
+  return tables.root;
+}
+
+function startState(image: Image, root: number): VcpuState {
+  const { program } = image;
+  const state = resetState();
+  state.msrs = resetMsrs();
+  const { user } = program;
+  for (const name of ['ds', 'es', 'fs', 'gs'] as const) {
+    state.segments[name] = { ...(user ? SEGMENT.userData : SEGMENT.kernelData) };
+  }
+  state.segments.fs.base = BigInt.asUintN(64, program.base + BigInt(VIRTUAL.data + 0x1000));
+  state.segments.gs.base = BigInt.asUintN(64, program.base + BigInt(VIRTUAL.data + 0x2004));
+  state.segments.cs = { ...(user ? SEGMENT.userCode64 : SEGMENT.kernelCode) };
+  state.segments.ss = { ...(user ? SEGMENT.userData : SEGMENT.kernelData) };
+  state.segments.tr = taskSegment();
+  state.segments.ldtr = { selector: 0, base: 0n, limit: 0, attributes: A.UNUSABLE };
+  state.gdtr = { base: directAddress(PLACE.GDT), limit: 0xff };
+  state.idtr = { base: directAddress(PLACE.IDT), limit: 0xfff };
+  state.msrs.set(MSR.IA32_STAR, 0x001b_0008_0000_0000n);
+  state.msrs.set(MSR.IA32_LSTAR, directAddress(PLACE.HANDLERS + HANDLERS.syscall));
+  state.msrs.set(MSR.IA32_FMASK, 0x4_0700n);
+  state.cr0 = BigInt((CR0.PE | CR0.MP | CR0.ET | CR0.NE | CR0.WP | CR0.AM | CR0.PG) >>> 0);
+  state.cr3 = BigInt(root);
+  state.cr4 = BigInt(CR4.PAE | CR4.PGE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.OSXSAVE | CR4.FSGSBASE);
+  state.efer = BigInt(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE);
+  state.xcr0 = 3n;
+  state.rip = BigInt.asUintN(64, image.entry);
+  state.rflags = program.rflags | 2n | (program.interrupts ? 0x200n : 0n);
+  state.gpr = [...program.registers];
+  state.gpr[4] = BigInt.asUintN(64, program.base + BigInt(VIRTUAL['stack-top'] - 64));
+  state.xsave.set(program.xmm, 160);
+  new DataView(state.xsave.buffer).setUint32(24, program.mxcsr, true);
+  // Components that the area holds: without its bit a component is in its initial state.
+  state.xsave[512] = 3;
+  return state;
+}
