@@ -11,6 +11,7 @@ import { createOverlay, GuestRequestDecoder, type RunOptions } from '../images/o
 import { DEFAULT_RAM_BYTES, type MachineConfig } from '../machine/config.ts';
 import { CommandSession } from '../vm/command-session.ts';
 import { ConsoleSession } from '../vm/console-session.ts';
+import { startNodeThread } from '../vm/node-thread.ts';
 import { type LineReader, VirtualMachine } from '../vm/virtual-machine.ts';
 import { describeFailure } from './failure.ts';
 import { formatMemorySize, parseMemorySize } from './memory-size.ts';
@@ -96,7 +97,7 @@ async function run(imageName: string | undefined, command: string[], flags: RunF
         stderr: streams.output.isTerminal && streams.errors.isTerminal ? 'ttyS1' : 'ttyS3',
       }
     : { terminal: true, ...terminal?.size, ...(process.env.TERM !== undefined && { term: process.env.TERM }) };
-  const machine = new VirtualMachine(session.readers);
+  const machine = new VirtualMachine(session.readers, startNodeThread);
   const guest =
     imageName === undefined
       ? ownGuest(flags)

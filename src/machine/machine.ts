@@ -17,7 +17,7 @@ import { MSR } from '../isa/msrs.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { buildAcpiTables } from './acpi/tables.ts';
 import type { LoadedKernel } from './boot/boot-request.ts';
-import { nodeDecompressor } from './boot/decompression/node-decompressor.ts';
+import type { Decompressor } from './boot/decompression/decompressor.ts';
 import { loadKernel } from './boot/load-kernel.ts';
 import { type MachineConfig, machineConfigSchema } from './config.ts';
 
@@ -32,6 +32,8 @@ export interface SerialLine extends Pick<SerialBackend, 'write'> {
 
 /** What a machine needs of the thread that it runs on. */
 export interface MachineEnvironment {
+  /** Unpacks the kernel. */
+  decompressor: Decompressor;
   clock: Clock;
   /** UTC, in milliseconds since 1970. */
   wallClock: { nowMs(): number };
@@ -160,7 +162,7 @@ export class Machine {
   }
 
   private load(): LoadedKernel {
-    const { config, memory } = this;
+    const { config, memory, environment } = this;
     const serialPorts = [0, 1, 2, 3].map((port) => port < config.serialPorts);
     const tables = buildAcpiTables({ vcpuCount: 1, serialPorts });
     const kernel = loadKernel({
@@ -170,7 +172,7 @@ export class Machine {
       initrds: config.initrds,
       commandLine: config.commandLine,
       rsdpGuestPhysical: tables.rsdpGuestPhysical,
-      decompressor: nodeDecompressor,
+      decompressor: environment.decompressor,
     });
     for (const { guestPhysical, bytes } of tables.place) memory.write(guestPhysical, bytes);
     return kernel;

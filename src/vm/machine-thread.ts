@@ -1,156 +1,22 @@
-// Entry of the machine's thread: one worker that is one virtual processor with all its devices. It learns what to run
-// by a `start` message, and ends after its `ended` or `refused`.
+// Entry of the machine's thread in Node: one worker that is one virtual processor with all its devices. It learns what
+// to run by a `start` message, and ends after its `ended` or `refused`.
 
 import { flushCompileCache } from 'node:module';
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { hostClock } from '../base/clock.ts';
-import { UserError } from '../base/errors.ts';
-import type { MachineConfig } from '../machine/config.ts';
-import { Machine, type MachineEnvironment, type SerialLine } from '../machine/machine.ts';
-import { ByteRing } from './byte-ring.ts';
-import { type Channel, CONTROL } from './channel.ts';
-import type { FromMachine, ToMachine } from './messages.ts';
-
-/** While the guest works, main hears of output no oftener. */
-const TELL_INTERVAL_NS = 1e6;
-const STAGE_BYTES = 16 * 1024;
-
-/** The guest's end of a line: output gathers in `stage` between two polls, so that a byte costs a store. */
-class Line implements SerialLine {
-  private readonly channelEnd: ChannelEnd;
-  private readonly output: ByteRing;
-  private readonly input: ByteRing;
-  private readonly stage = new Uint8Array(STAGE_BYTES);
-  private staged = 0;
-
-  constructor(channelEnd: ChannelEnd, output: ByteRing, input: ByteRing) {
-    this.channelEnd = channelEnd;
-    this.output = output;
-    this.input = input;
-  }
-
-  write(byte: number): void {
-    if (this.staged === STAGE_BYTES) this.flush();
-    this.stage[this.staged++] = byte;
-  }
-
-  get hasInput(): boolean {
-    return this.input.usedBytes > 0;
-  }
-
-  read(maxBytes: number): Uint8Array | undefined {
-    if (!this.hasInput) return undefined;
-    const bytes = this.input.read(maxBytes);
-    this.channelEnd.tookInput();
-    return bytes;
-  }
-
-  /** Hands the staged bytes over; waits where the reader has fallen a ring behind. True when there were any. */
-  flush(): boolean {
-    if (this.staged === 0) return false;
-    let rest = this.stage.subarray(0, this.staged);
-    this.staged = 0;
-    for (;;) {
-      rest = rest.subarray(this.output.write(rest));
-      if (rest.length === 0) return true;
-      if (!this.channelEnd.waitUntilTaken(this.output)) return true;
-    }
-  }
-}
-
-/** This thread's end of the channel. */
-class ChannelEnd implements MachineEnvironment {
-  readonly clock = hostClock;
-  readonly wallClock = { nowMs: () => Date.now() };
-  readonly serial: readonly Line[];
-  private readonly port: MessagePort;
-  private readonly control: Int32Array;
-  private seenWake = 0;
-  private toldAtNs = 0;
-  private untold = false;
-
-  constructor(port: MessagePort, channel: Channel) {
-    this.port = port;
-    this.control = new Int32Array(channel.control);
-    this.serial = channel.output.map(
-      (output, line) => new Line(this, new ByteRing(output), new ByteRing(channel.input[line]!)),
-    );
-  }
-
-  private get stopRequested(): boolean {
-    return Atomics.load(this.control, CONTROL.stop) !== 0;
-  }
-
-  inputWaiting(): boolean {
-    // Before the lines are looked at, so that what comes in later ends the next sleep.
-    this.seenWake = Atomics.load(this.control, CONTROL.wake);
-    return this.serial.some((line) => line.hasInput);
-  }
-
-  poll(): boolean {
-    this.flush();
-    if (this.untold && this.clock.nowNs() - this.toldAtNs >= TELL_INTERVAL_NS) this.tell();
-    return this.stopRequested;
-  }
-
-  sleep(timeoutMs: number): void {
-    this.flush();
-    if (this.untold) this.tell();
-    Atomics.wait(this.control, CONTROL.wake, this.seenWake, timeoutMs);
-  }
-
-  /** Hands everything over, whatever the time. */
-  finish(): void {
-    this.flush();
-    this.tell();
-  }
-
-  private flush(): void {
-    for (const line of this.serial) if (line.flush()) this.untold = true;
-  }
-
-  private tell(): void {
-    this.untold = false;
-    this.toldAtNs = this.clock.nowNs();
-    // One message is enough until main has looked.
-    if (Atomics.exchange(this.control, CONTROL.told, 1) === 0) this.post({ kind: 'look' });
-  }
-
-  /** Main may be waiting for the room that has come. */
-  tookInput(): void {
-    if (Atomics.exchange(this.control, CONTROL.roomWanted, 0) !== 0) this.tell();
-  }
-
-  /** False when the run is to end instead. */
-  waitUntilTaken(ring: ByteRing): boolean {
-    this.tell();
-    const seen = Atomics.load(this.control, CONTROL.taken);
-    if (ring.freeBytes === 0 && !this.stopRequested) Atomics.wait(this.control, CONTROL.taken, seen);
-    return !this.stopRequested;
-  }
-
-  post(message: FromMachine): void {
-    this.port.postMessage(message);
-  }
-}
-
-function runMachine(end: ChannelEnd, config: MachineConfig): void {
-  try {
-    const machine = new Machine(config, end);
-    end.post({ kind: 'started', kernel: machine.kernel.description });
-    const exit = machine.run();
-    end.finish();
-    end.post({ kind: 'ended', exit });
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    end.post({ kind: 'refused', message: error.message, hint: error.hint, exitStatus: error.exitStatus });
-  }
-}
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Channel } from './channel.ts';
+import { runMachine } from './machine-end.ts';
+import type { ToMachine } from './messages.ts';
+import { nodeDecompressor } from './node-decompressor.ts';
 
 if (parentPort === null) throw new Error('machine-thread.ts runs as a worker');
 const port = parentPort;
-// The worker was made by VirtualMachine, with a channel.
-const end = new ChannelEnd(port, workerData as Channel);
+// The worker was made by startNodeThread, with a channel.
+const channel = workerData as Channel;
 // The thread never ends by itself, which is when Node would keep what it has compiled.
 flushCompileCache();
-port.once('message', (message: ToMachine) => runMachine(end, message.config));
+port.once('message', (message: ToMachine) => {
+  runMachine(channel, message.config, {
+    post: (answer) => port.postMessage(answer),
+    decompressor: nodeDecompressor,
+  });
+});

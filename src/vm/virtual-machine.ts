@@ -1,14 +1,13 @@
-// One VM as the process's main thread sees it: it starts the machine's thread, carries the serial lines' bytes to and
-// fro, and says how the run ended. Its states:
+// One VM as the main thread of a process, or of a page, sees it: it starts the machine's thread, carries the serial
+// lines' bytes to and fro, and says how the run ended. Its states:
 //
 //     made --start--> running --(guest | stop)--> ended        a worker that dies ends it too, with MachineCrash
 
-import { Worker } from 'node:worker_threads';
-import { EXIT_STATUS, UserError } from '../base/errors.ts';
+import { UserError } from '../base/errors.ts';
 import type { MachineConfig } from '../machine/config.ts';
 import type { MachineExit } from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
-import { CONTROL, createChannel } from './channel.ts';
+import { type Channel, CONTROL, createChannel } from './channel.ts';
 import type { FromMachine, ToMachine } from './messages.ts';
 
 /** The machine's thread ended without saying why: a defect of Bulkhead, or no memory left. */
@@ -21,6 +20,22 @@ export class MachineCrash extends Error {
  * with a ring full of them the guest does too. A reader that fails has had the bytes.
  */
 export type LineReader = (bytes: Uint8Array) => Promise<void> | undefined;
+
+/** The thread that is to run the machine, made by whoever knows the host: a worker of Node or of a browser. */
+export interface MachineThread {
+  post(message: ToMachine): void;
+  /** Ends the thread by force. */
+  terminate(): void;
+}
+
+export interface MachineThreadEvents {
+  onMessage(message: FromMachine): void;
+  /** The thread is gone, or about to go. May be called again, and after the end of the run: that means nothing. */
+  onCrash(error: Error): void;
+}
+
+/** Starts a thread that awaits one `start` message and then calls runMachine() (machine-end.ts) on the channel. */
+export type StartThread = (channel: Channel, events: MachineThreadEvents) => MachineThread;
 
 /** How long a machine may take to notice that it should stop before its thread is ended by force. */
 const STOP_TIMEOUT_MS = 2000;
@@ -44,7 +59,7 @@ export class VirtualMachine {
    * that cannot be run, with MachineCrash when the thread died.
    */
   readonly ended: Promise<MachineExit>;
-  private readonly worker: Worker;
+  private readonly thread: MachineThread;
   private readonly control: Int32Array;
   private readonly lines: readonly Line[];
   private readonly resolveStarted: (kernel: string) => void;
@@ -52,10 +67,10 @@ export class VirtualMachine {
   private readonly resolveEnded: (exit: MachineExit) => void;
   private readonly rejectEnded: (error: Error) => void;
   private outcome: { exit: MachineExit } | { error: Error } | undefined;
-  private stopTimer: NodeJS.Timeout | undefined;
+  private stopTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Starts the machine's thread, which loads its code until `start` is called. `readers`: one a line, from COM1 on. */
-  constructor(readers: readonly (LineReader | undefined)[]) {
+  constructor(readers: readonly (LineReader | undefined)[], startThread: StartThread) {
     const channel = createChannel();
     this.control = new Int32Array(channel.control);
     this.lines = channel.output.map((output, line) => ({
@@ -75,19 +90,14 @@ export class VirtualMachine {
     this.rejectEnded = ended.reject;
     // Whoever waits for `ended` hears the same error.
     this.started.catch(() => {});
-    this.worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
-      workerData: channel,
-      // Node 24 calls type stripping experimental on every thread.
-      execArgv: [...process.execArgv, '--disable-warning=ExperimentalWarning'],
+    this.thread = startThread(channel, {
+      onMessage: (message) => this.receive(message),
+      onCrash: (error) => this.crashed(error),
     });
-    this.worker.on('message', (message: FromMachine) => this.receive(message));
-    this.worker.on('error', (error) => this.crashed(error instanceof Error ? error : new Error(String(error))));
-    this.worker.on('exit', (code) => this.crashed(new Error(`it ended with code ${code}`)));
   }
 
   start(config: MachineConfig): void {
-    const message: ToMachine = { kind: 'start', config };
-    this.worker.postMessage(message);
+    this.thread.post({ kind: 'start', config });
   }
 
   /** Queues input for a line; settles when the last of it is on its way. Never settles for a machine that has ended. */
@@ -107,7 +117,7 @@ export class VirtualMachine {
     this.wake(CONTROL.taken);
     this.stopTimer = setTimeout(() => {
       this.settle({ exit: { kind: 'stopped' } });
-      void this.worker.terminate();
+      this.thread.terminate();
     }, STOP_TIMEOUT_MS);
   }
 
@@ -140,13 +150,9 @@ export class VirtualMachine {
 
   private crashed(cause: Error): void {
     if (this.outcome !== undefined) return;
-    if ('code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY') {
-      const hint = 'give the guest less with --memory, or the process more (ulimit -v, or the limit of the container)';
-      const exitStatus = EXIT_STATUS.guestFault;
-      this.settle({ error: new UserError('there is not enough memory for this guest', { hint, exitStatus, cause }) });
-      return;
-    }
-    this.settle({ error: new MachineCrash(`the machine's thread failed: ${cause.message}`, { cause }) });
+    const isForPeople = cause instanceof UserError;
+    const error = isForPeople ? cause : new MachineCrash(`the machine's thread failed: ${cause.message}`, { cause });
+    this.settle({ error });
   }
 
   private settle(outcome: { exit: MachineExit } | { error: Error }): void {

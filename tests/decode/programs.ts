@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { detectCompression } from '../../src/machine/boot/decompression/decompressor.ts';
-import { nodeDecompressor } from '../../src/machine/boot/decompression/node-decompressor.ts';
+import { nodeDecompressor } from '../../src/vm/node-decompressor.ts';
 
 export interface ProgramText {
   readonly name: string;

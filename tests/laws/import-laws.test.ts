@@ -77,8 +77,11 @@ describe('code that runs in a browser', () => {
   it('is broken by an import of Node or of a package', () => {
     assert.equal(findNodeInBrowserCode(importing('src/devices/chips/x/x.ts', 'node:fs')).length, 1);
     assert.equal(findNodeInBrowserCode(importing('src/engine/software/x.ts', 'zod')).length, 1);
+    assert.equal(findNodeInBrowserCode(importing('src/machine/x.ts', 'node:zlib')).length, 1);
+    assert.equal(findNodeInBrowserCode(importing('src/vm/virtual-machine.ts', 'node:worker_threads')).length, 1);
     assert.deepEqual(findNodeInBrowserCode(importing('src/engine/kvm/x.ts', 'node:fs')), []);
     assert.deepEqual(findNodeInBrowserCode(importing('src/vm/x.ts', 'node:fs')), []);
+    assert.deepEqual(findNodeInBrowserCode(importing('src/machine/config.ts', 'zod')), []);
   });
 
   it("is broken by Node's globals, and not by words that look like them", () => {

@@ -28,7 +28,8 @@ export const HOUSE = [
 ] as const;
 
 /**
- * These run in a browser as they are: no Node, no package, no global of Node's. `base` because all others import it.
+ * These run in a browser as they are: no Node, no package, no global of Node's. `base` because all others import it; of
+ * `vm` the two ends of the channel, which the page of tests/browser uses.
  */
 const BROWSER_CLEAN = [
   'base/',
@@ -42,8 +43,16 @@ const BROWSER_CLEAN = [
   'bus/',
   'devices/',
   'engine/',
+  'machine/',
+  'vm/byte-ring.ts',
+  'vm/channel.ts',
+  'vm/machine-end.ts',
+  'vm/messages.ts',
+  'vm/virtual-machine.ts',
 ];
 const NOT_BROWSER_CLEAN = 'engine/kvm/';
+/** The one package that runs in browsers too, and the one file that wants it. */
+const CHECKED_CONFIG = { path: 'src/machine/config.ts', specifier: 'zod' };
 const NODE_GLOBAL =
   /(?<![\w$.])(process|Buffer|global|require|setImmediate|clearImmediate|__dirname|__filename)(?![\w$:])/g;
 
@@ -119,13 +128,14 @@ export function findImportCycles(tree: Tree): string[] {
   return violations;
 }
 
-/** What runs in a browser imports neither Node nor packages, and uses no global of Node's. */
+/** What runs in a browser imports neither Node nor packages (but for one), and uses no global of Node's. */
 export function findNodeInBrowserCode(tree: Tree): string[] {
   const violations: string[] = [];
   for (const file of productCode(tree)) {
     if (!isBrowserClean(file.path)) continue;
     for (const { specifier, target } of importsIn(file)) {
-      if (target === undefined) violations.push(`${file.path} imports ${specifier}`);
+      const isAllowed = file.path === CHECKED_CONFIG.path && specifier === CHECKED_CONFIG.specifier;
+      if (target === undefined && !isAllowed) violations.push(`${file.path} imports ${specifier}`);
     }
     for (const match of file.source.code.matchAll(NODE_GLOBAL)) {
       violations.push(`${file.path}:${lineOf(file.text, match.index)} uses ${match[1]}`);

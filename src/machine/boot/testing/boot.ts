@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { UserError } from '../../../base/errors.ts';
 import type { GuestMemory } from '../../../memory/guest-memory.ts';
+import { nodeDecompressor } from '../../../vm/node-decompressor.ts';
 import type { LoadedKernel } from '../boot-request.ts';
-import { nodeDecompressor } from '../decompression/node-decompressor.ts';
 import { type LoadKernelOptions, loadKernel } from '../load-kernel.ts';
 import { ram } from './kernel-builder.ts';
 

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
-import { LZ4, LZMA, PLAIN, XZ } from '../testing/compressed-vectors.ts';
-import { COMPRESSION_FORMATS, type CompressionFormat, detectCompression } from './decompressor.ts';
+import {
+  COMPRESSION_FORMATS,
+  type CompressionFormat,
+  detectCompression,
+} from '../machine/boot/decompression/decompressor.ts';
+import { LZ4, LZMA, PLAIN, XZ } from '../machine/boot/testing/compressed-vectors.ts';
 import { nodeDecompressor } from './node-decompressor.ts';
 
 const packed: Partial<Record<CompressionFormat, Uint8Array>> = {

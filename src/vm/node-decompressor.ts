@@ -1,11 +1,11 @@
 // The Decompressor of a Node host: gzip, zstd and CRC32 by node:zlib, LZ4 and LZMA by our own decoders.
 
 import { constants, crc32, gunzipSync, zstdDecompressSync } from 'node:zlib';
-import type { CompressionFormat, Decompressor } from './decompressor.ts';
-import { DecompressionError } from './decompressor.ts';
-import { decompressLz4Legacy } from './lz4.ts';
-import { decompressLzmaAlone } from './lzma.ts';
-import { decompressXz } from './xz.ts';
+import type { CompressionFormat, Decompressor } from '../machine/boot/decompression/decompressor.ts';
+import { DecompressionError } from '../machine/boot/decompression/decompressor.ts';
+import { decompressLz4Legacy } from '../machine/boot/decompression/lz4.ts';
+import { decompressLzmaAlone } from '../machine/boot/decompression/lzma.ts';
+import { decompressXz } from '../machine/boot/decompression/xz.ts';
 
 /** The kernel build compresses with windows of 128 MiB (zstd -22 --ultra); 2^31 is the most that zstd has. */
 const ZSTD_WINDOW_LOG_MAX = 31;

@@ -1,0 +1,31 @@
+// The machine's thread as a worker of Node.
+
+import { Worker } from 'node:worker_threads';
+import { EXIT_STATUS, UserError } from '../base/errors.ts';
+import type { FromMachine } from './messages.ts';
+import type { StartThread } from './virtual-machine.ts';
+
+export const startNodeThread: StartThread = (channel, events) => {
+  const worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
+    workerData: channel,
+    // Node 24 calls type stripping experimental on every thread.
+    execArgv: [...process.execArgv, '--disable-warning=ExperimentalWarning'],
+  });
+  worker.on('message', (message: FromMachine) => events.onMessage(message));
+  worker.on('error', (error) => events.onCrash(failureOf(error)));
+  worker.on('exit', (code) => events.onCrash(new Error(`it ended with code ${code}`)));
+  return {
+    post: (message) => worker.postMessage(message),
+    terminate: () => void worker.terminate(),
+  };
+};
+
+function failureOf(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  if (!('code' in error) || error.code !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
+  return new UserError('there is not enough memory for this guest', {
+    hint: 'give the guest less with --memory, or the process more (ulimit -v, or the limit of the container)',
+    exitStatus: EXIT_STATUS.guestFault,
+    cause: error,
+  });
+}
