@@ -4,7 +4,7 @@
 import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_KIND, type Imports } from './imports.ts';
-import { CODE_TLB, RECORD } from './record.ts';
+import { CODE_TLB, RECORD, SITE } from './record.ts';
 
 const CPU = 0;
 const REC = 1;
@@ -276,8 +276,24 @@ export function pushDispatch(f: FunctionWriter, imports: Imports, rec: number): 
   f.returnCallIndirect(imports.handlerType);
 }
 
-/** budget - 1; returns with rip = the address in `target` when it is used up. */
-function pushPoll(f: FunctionWriter, target: number): void {
+/** Makes `rip` the address in `target`. */
+function pushSetRip(f: FunctionWriter, target: number): void {
+  f.get(CPU);
+  f.get(target);
+  f.memory('i64.store', STATE.rip.offset);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.record.offset);
+}
+
+/** Back to the run loop. */
+function pushLeave(f: FunctionWriter): void {
+  f.i32(0);
+  f.return();
+}
+
+/** budget - 1; when it is used up, leaves with rip = the address in `target` if something waits. */
+function pushPoll(f: FunctionWriter, imports: Imports, target: number): void {
   const budget = f.local('i32');
   f.get(CPU);
   loadField(f, 'budget');
@@ -289,13 +305,38 @@ function pushPoll(f: FunctionWriter, target: number): void {
   f.i32(0);
   f.pure('i32.lt_s');
   f.if();
+  pushSetRip(f, target);
   f.get(CPU);
-  f.get(target);
-  f.memory('i64.store', STATE.rip.offset);
+  f.call(imports.services.poll);
+  f.if();
+  pushLeave(f);
+  f.end();
+  f.end();
+}
+
+/** Dispatches to the record in `rec`; an instruction's own handler expects the flag words. */
+function pushDispatchSettled(f: FunctionWriter, imports: Imports, rec: number): void {
+  const handler = f.local('i32');
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.set(handler);
+  pushSettleForHandler(f, imports, handler);
   f.get(CPU);
-  f.i32(0);
-  f.memory('i32.store', STATE.record.offset);
-  f.return();
+  f.get(rec);
+  f.get(handler);
+  f.returnCallIndirect(imports.handlerType);
+}
+
+function pushSettleForHandler(f: FunctionWriter, imports: Imports, handler: number): void {
+  loadField(f, 'flagKind');
+  f.if();
+  f.get(handler);
+  f.i32(FIRST_REGION);
+  f.pure('i32.lt_u');
+  f.if();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  f.end();
   f.end();
 }
 
@@ -349,18 +390,13 @@ function pushLookup(f: FunctionWriter, imports: Imports, target: number, rec: nu
   f.get(rec);
   f.pure('i32.eqz');
   f.if();
-  f.get(CPU);
-  f.get(target);
-  f.memory('i64.store', STATE.rip.offset);
-  f.get(CPU);
-  f.i32(0);
-  f.memory('i32.store', STATE.record.offset);
+  pushSetRip(f, target);
   f.get(CPU);
   f.call(imports.services.resolve);
   f.tee(rec);
   f.pure('i32.eqz');
   f.if();
-  f.return();
+  pushLeave(f);
   f.end();
   f.end();
 }
@@ -405,6 +441,7 @@ function miss(imports: Imports): FunctionWriter {
   f.if();
   pushSlow(f, imports);
   f.end();
+  f.i32(0);
   return f;
 }
 
@@ -420,13 +457,8 @@ function resume(imports: Imports): FunctionWriter {
   f.pure('i64.gt_u');
   f.if();
   // The run loop raises what running off the end of CS raises.
-  f.get(CPU);
-  f.get(target);
-  f.memory('i64.store', STATE.rip.offset);
-  f.get(CPU);
-  f.i32(0);
-  f.memory('i32.store', STATE.record.offset);
-  f.return();
+  pushSetRip(f, target);
+  pushLeave(f);
   f.end();
   f.get(CPU);
   f.get(REC);
@@ -436,8 +468,9 @@ function resume(imports: Imports): FunctionWriter {
 }
 
 function writeFlagWords(): FunctionWriter {
-  const f = new FunctionWriter(5);
-  const [KIND, X, Y, RESULT] = [1, 2, 3, 4];
+  const f = new FunctionWriter(4);
+  const [KIND, X, Y] = [1, 2, 3];
+  const RESULT = f.local('i64');
   const shift = f.local('i64');
   const extended = f.local('i64');
   const carries = f.local('i64');
@@ -452,15 +485,42 @@ function writeFlagWords(): FunctionWriter {
   f.get(KIND);
   f.i32(0xff);
   f.pure('i32.and');
-  f.tee(kind);
-  f.i32(FLAG_KIND.increment);
-  f.pure('i32.ge_u');
+  f.set(kind);
+  f.get(X);
+  f.set(RESULT);
+  isKind('increment');
+  isKind('decrement');
+  f.pure('i32.or');
   f.tee(step);
   f.if();
   f.get(Y);
   f.set(carry);
   f.i64(1n);
   f.set(Y);
+  f.end();
+  // The words hold what is behind the operation's size too, which the shift below drops.
+  isKind('add');
+  isKind('increment');
+  f.pure('i32.or');
+  f.if();
+  f.get(RESULT);
+  f.get(Y);
+  f.pure('i64.sub');
+  f.set(X);
+  f.end();
+  isKind('decrement');
+  f.if();
+  f.get(RESULT);
+  f.get(Y);
+  f.pure('i64.add');
+  f.set(X);
+  f.end();
+  isKind('subtract');
+  f.if();
+  f.get(X);
+  f.get(Y);
+  f.pure('i64.sub');
+  f.set(RESULT);
   f.end();
   f.i64(64n);
   f.get(KIND);
@@ -480,6 +540,10 @@ function writeFlagWords(): FunctionWriter {
   isKind('logic');
   f.if('i64');
   f.i64(0n);
+  f.else();
+  isKind('carries');
+  f.if('i64');
+  f.get(Y);
   f.else();
   isKind('add');
   isKind('increment');
@@ -510,6 +574,7 @@ function writeFlagWords(): FunctionWriter {
   f.get(RESULT);
   f.pure('i64.and');
   f.pure('i64.or');
+  f.end();
   f.end();
   f.end();
   f.set(carries);
@@ -552,10 +617,47 @@ function writeFlagWords(): FunctionWriter {
   return f;
 }
 
+function settleFlagWords(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(1);
+  loadField(f, 'flagKind');
+  f.if();
+  f.get(CPU);
+  loadField(f, 'flagKind');
+  loadField(f, 'flagFirst');
+  loadField(f, 'flagSecond');
+  f.call(imports.core.writeFlagWords);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.flagKind.offset);
+  f.end();
+  return f;
+}
+
+function settleFlags(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(4);
+  f.get(1);
+  f.if();
+  f.get(CPU);
+  f.get(1);
+  f.get(2);
+  f.get(3);
+  f.call(imports.core.writeFlagWords);
+  f.get(CPU);
+  f.i32(0);
+  f.memory('i32.store', STATE.flagKind.offset);
+  f.else();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  f.end();
+  return f;
+}
+
 function interpret(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(3);
   const rec = f.local('i32');
   pushLookup(f, imports, 2, rec);
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
   f.get(rec);
   f.memory('i32.load16_u', RECORD.handler);
   f.i32(FIRST_REGION);
@@ -572,9 +674,80 @@ function interpret(imports: Imports): FunctionWriter {
 function jump(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(3);
   const rec = f.local('i32');
-  pushPoll(f, 2);
+  pushPoll(f, imports, 2);
   pushLookup(f, imports, 2, rec);
-  pushDispatch(f, imports, rec);
+  pushDispatchSettled(f, imports, rec);
+  return f;
+}
+
+function ret(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(3);
+  f.get(2);
+  loadField(f, 'expectedReturn');
+  f.pure('i64.eq');
+  f.if();
+  f.i32(1);
+  f.return();
+  f.end();
+  f.get(CPU);
+  f.get(REC);
+  f.get(2);
+  f.returnCall(imports.core.jump);
+  return f;
+}
+
+/** Notes in the site in local 1 that the address in local 2 leads to the region's record in `rec`. */
+function pushFillSite(f: FunctionWriter, rec: number): void {
+  f.get(1);
+  f.get(2);
+  f.memory('i64.store', SITE.target);
+  f.get(1);
+  loadField(f, 'codeEpoch');
+  f.memory('i32.store', SITE.epoch);
+  f.get(1);
+  f.get(rec);
+  f.memory('i32.store', SITE.record);
+}
+
+function jumpSite(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(3);
+  const rec = f.local('i32');
+  const handler = f.local('i32');
+  pushPoll(f, imports, 2);
+  pushLookup(f, imports, 2, rec);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.tee(handler);
+  f.i32(FIRST_REGION);
+  f.pure('i32.ge_u');
+  f.if();
+  pushFillSite(f, rec);
+  f.else();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  f.end();
+  f.get(CPU);
+  f.get(rec);
+  f.get(handler);
+  f.returnCallIndirect(imports.handlerType);
+  return f;
+}
+
+function calleeSite(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(3);
+  const rec = f.local('i32');
+  pushLookup(f, imports, 2, rec);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.i32(FIRST_REGION);
+  f.pure('i32.ge_u');
+  f.if();
+  pushFillSite(f, rec);
+  f.else();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  f.end();
+  f.get(rec);
   return f;
 }
 
@@ -605,7 +778,7 @@ function jumpDirect(imports: Imports): FunctionWriter {
   const found = f.local('i32');
   const page = f.local('i64');
   pushDirectTarget(f, target);
-  pushPoll(f, target);
+  pushPoll(f, imports, target);
   f.get(REC);
   f.memory('i32.load', RECORD.link);
   f.tee(found);
@@ -655,8 +828,13 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('slow', slow(imports));
   define('resume', resume(imports));
   define('writeFlagWords', writeFlagWords());
+  define('settleFlagWords', settleFlagWords(imports));
+  define('settleFlags', settleFlags(imports));
   define('interpret', interpret(imports));
   define('directTarget', directTarget());
   define('jump', jump(imports));
+  define('ret', ret(imports));
+  define('jumpSite', jumpSite(imports));
+  define('calleeSite', calleeSite(imports));
   define('jumpDirect', jumpDirect(imports));
 }

@@ -67,8 +67,13 @@ export class HandlerEmitter {
     for (const statement of statements) this.statement(statement);
   }
 
+  /** A local for a value of the instruction at hand. */
+  protected temporary(type: WasmType): number {
+    return this.f.local(type);
+  }
+
   protected keep(value: Value): void {
-    const local = this.f.local(value.type as WasmType);
+    const local = this.temporary(value.type as WasmType);
     this.f.set(local);
     this.locals.set(value.id, local);
   }
@@ -173,12 +178,18 @@ export class HandlerEmitter {
     this.f.memory('i32.store', STATE.record.offset);
   }
 
+  /** Back to the run loop. */
+  protected leave(): void {
+    this.f.i32(0);
+    this.f.return();
+  }
+
   protected returnIfStopped(): void {
     const { f } = this;
     f.get(CPU);
     f.memory('i32.load', STATE.stop.offset);
     f.if();
-    f.return();
+    this.leave();
     f.end();
   }
 
@@ -196,7 +207,7 @@ export class HandlerEmitter {
     const known = this.locals.get(value.id);
     if (known !== undefined) return known;
     this.push(value);
-    const local = this.f.local('i64');
+    const local = this.temporary('i64');
     this.f.set(local);
     if (value.kind !== 'const') this.locals.set(value.id, local);
     return local;
@@ -255,7 +266,7 @@ export class HandlerEmitter {
     const { f } = this;
     const address = this.addressLocal(value.args[0]!);
     const type = sizeBytes === 16 ? 'v128' : 'i64';
-    const result = f.local(type);
+    const result = this.temporary(type);
     if (this.restarts) {
       this.hitOrRestart(address, sizeBytes, false);
       this.pushHost(address);
@@ -284,7 +295,7 @@ export class HandlerEmitter {
   protected store(value: Value, sizeBytes: number): void {
     const { f } = this;
     const address = this.addressLocal(value.args[0]!);
-    const stored = f.local(sizeBytes === 16 ? 'v128' : 'i64');
+    const stored = this.temporary(sizeBytes === 16 ? 'v128' : 'i64');
     this.push(value.args[1]!);
     f.set(stored);
     if (this.restarts) {
@@ -315,8 +326,8 @@ export class HandlerEmitter {
     const { f } = this;
     const size = value.size!;
     const address = this.addressLocal(value.args[0]!);
-    const old = f.local('i64');
-    const host = f.local('i32');
+    const old = this.temporary('i64');
+    const host = this.temporary('i32');
     if (this.restarts) {
       this.hitOrRestart(address, size, true);
       this.pushHost(address);
@@ -355,7 +366,7 @@ export class HandlerEmitter {
     const [old, addressValue, changed] = value.args as [Value, Value, Value];
     const address = this.addressLocal(addressValue);
     const host = this.hosts.get(old.id)!;
-    const stored = f.local('i64');
+    const stored = this.temporary('i64');
     this.push(changed);
     f.set(stored);
     const plain = (): void => {
@@ -424,7 +435,7 @@ export class HandlerEmitter {
         pushIndexedSum(f, CPU, REC);
         return;
       case 'absolute': {
-        const offset = f.local('i64');
+        const offset = this.temporary('i64');
         f.get(REC);
         f.memory('i64.load', RECORD.imm0);
         pushNotCanonical(f, offset);
@@ -433,7 +444,7 @@ export class HandlerEmitter {
         f.i32(GP);
         f.i32(0);
         f.call(this.imports.runtime.raise);
-        f.return();
+        this.leave();
         f.end();
         f.get(offset);
         f.get(CPU);
@@ -460,7 +471,7 @@ export class HandlerEmitter {
   /** FS or GS in 64-bit code. An offset that is not canonical takes the slow way, which has the rules. */
   protected segmentedAddress(value: Value): void {
     const { f } = this;
-    const offset = f.local('i64');
+    const offset = this.temporary('i64');
     pushIndexedSum(f, CPU, REC);
     pushNotCanonical(f, offset);
     f.if();
@@ -496,7 +507,7 @@ export class HandlerEmitter {
   }
 
   protected keepLater(value: Value): number {
-    const local = this.f.local(value.type as WasmType);
+    const local = this.temporary(value.type as WasmType);
     this.locals.set(value.id, local);
     return local;
   }
@@ -654,7 +665,7 @@ export class HandlerEmitter {
         f.get(CPU);
         f.get(REC);
         this.push(value.args[0]!);
-        f.returnCall(this.imports.core.jump);
+        f.returnCall(value.name === 'return' ? this.imports.core.ret : this.imports.core.jump);
         return;
       case 'again':
         this.again();
@@ -663,7 +674,7 @@ export class HandlerEmitter {
         f.get(CPU);
         f.i32(0);
         f.memory('i32.store', STATE.record.offset);
-        f.return();
+        this.leave();
         return;
       case 'leave-next':
         f.get(CPU);
@@ -672,7 +683,7 @@ export class HandlerEmitter {
         f.get(CPU);
         f.i32(0);
         f.memory('i32.store', STATE.record.offset);
-        f.return();
+        this.leave();
         return;
       default:
         throw new Error(`no statement: ${value.kind}`);
@@ -683,7 +694,7 @@ export class HandlerEmitter {
     const id = value.variable!.id;
     let local = this.variables.get(id);
     if (local === undefined) {
-      local = this.f.local(value.variable!.type);
+      local = this.temporary(value.variable!.type);
       this.variables.set(id, local);
     }
     return local;
@@ -697,14 +708,14 @@ export class HandlerEmitter {
     for (const argument of value.args) this.push(argument);
     f.call(this.imports.runtime[name]);
     if (value.type !== 'none') this.keep(value);
-    if (name === 'raise') f.return();
+    if (name === 'raise') this.leave();
     else if (signature.stops) this.returnIfStopped();
   }
 
   protected jumpDirect(): void {
     const { f } = this;
-    const link = f.local('i32');
-    const budget = f.local('i32');
+    const link = this.temporary('i32');
+    const budget = this.temporary('i32');
     f.get(REC);
     f.memory('i32.load', RECORD.link);
     f.tee(link);
@@ -729,7 +740,7 @@ export class HandlerEmitter {
 
   protected again(): void {
     const { f } = this;
-    const budget = f.local('i32');
+    const budget = this.temporary('i32');
     f.get(CPU);
     this.loadField('budget');
     f.i32(1);
@@ -751,13 +762,13 @@ export class HandlerEmitter {
     f.get(CPU);
     f.i32(0);
     f.memory('i32.store', STATE.record.offset);
-    f.return();
+    this.leave();
   }
 
   /** Goes to the following record. */
   next(): void {
     const { f } = this;
-    const next = f.local('i32');
+    const next = this.temporary('i32');
     f.get(REC);
     f.i32(RECORD.sizeBytes);
     f.pure('i32.add');
@@ -817,6 +828,7 @@ export function emitLeave(): FunctionWriter {
   f.get(CPU);
   f.i32(0);
   f.memory('i32.store', STATE.record.offset);
+  f.i32(0);
   return f;
 }
 
@@ -849,10 +861,12 @@ export function emitRuntimeHandler(imports: Imports, kind: 'cross' | 'invalid' |
     f.if();
     pushDispatch(f, imports, found);
     f.end();
+    f.i32(0);
     return f;
   }
   f.i32(kind === 'invalid' ? 6 : 13);
   f.i32(kind === 'invalid' ? -1 : 0);
   f.call(imports.runtime.raise);
+  f.i32(0);
   return f;
 }

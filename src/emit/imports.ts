@@ -36,29 +36,43 @@ export const CORE = {
    * An access missed the TLB: (cpu, record, address, sizeBytes | write << 8). Fills it and runs the record again, or
    * runs the record's slow handler when the access cannot go through the TLB.
    */
-  miss: [['i32', 'i32', 'i64', 'i32'], []],
+  miss: [['i32', 'i32', 'i64', 'i32'], ['i32']],
   /** Runs the record's slow handler, which is the next one in the table. */
-  slow: [HANDLER, []],
+  slow: [HANDLER, ['i32']],
   /** Handler 0. */
-  resume: [HANDLER, []],
-  /** Writes the flag words of an operation: (cpu, kind | sizeBytes << 8 as FLAG_KIND has it, x, y, result). */
-  writeFlagWords: [['i32', 'i32', 'i64', 'i64', 'i64'], []],
+  resume: [HANDLER, ['i32']],
+  /** Writes the flag words of an operation: (cpu, kind | sizeBytes << 8, first, second), as FLAG_KIND has it. */
+  writeFlagWords: [['i32', 'i32', 'i64', 'i64'], []],
+  /** Writes the flag words of the operation that is noted in the state; none may be. */
+  settleFlagWords: [['i32'], []],
+  /** Makes the words in memory those of (cpu, kind | sizeBytes << 8, first, second), `none`: of what the state notes. */
+  settleFlags: [['i32', 'i32', 'i64', 'i64'], []],
   /** Goes to an offset in CS and runs at least one instruction there by its own handler. */
-  interpret: [['i32', 'i32', 'i64'], []],
+  interpret: [['i32', 'i32', 'i64'], ['i32']],
   /** The target of the record's direct branch. */
   directTarget: [HANDLER, ['i64']],
   /** Goes to an offset in CS. */
-  jump: [['i32', 'i32', 'i64'], []],
+  jump: [['i32', 'i32', 'i64'], ['i32']],
+  /** RET to an offset in CS: ends the nested call that expects it, or goes there. */
+  ret: [['i32', 'i32', 'i64'], ['i32']],
+  /** Goes to an address by way of a region's site (SITE in record.ts): (cpu, site, target). */
+  jumpSite: [['i32', 'i32', 'i64'], ['i32']],
+  /** The record at an address, and codePage, for a call by way of a site; 0: back to the run loop. */
+  calleeSite: [['i32', 'i32', 'i64'], ['i32']],
   /** Goes to a direct branch's target and links it when it lies in the same page. */
-  jumpDirect: [HANDLER, []],
+  jumpDirect: [HANDLER, ['i32']],
 } as const satisfies Record<string, readonly [readonly WasmType[], readonly WasmType[]]>;
 
-/** Kinds of lazily kept flags; `none`: the words in memory are right. */
-export const FLAG_KIND = { none: 0, add: 1, subtract: 2, logic: 3, increment: 4, decrement: 5 } as const;
+/**
+ * Kinds of lazily kept flags, with the two values that each keeps: `add` result and second operand, `subtract` both
+ * operands, `logic` the result, `increment` and `decrement` the result and the word of the carry that stays, `carries`
+ * the result and a word whose bit n is the carry out of bit n. `none`: the words in memory are right.
+ */
+export const FLAG_KIND = { none: 0, add: 1, subtract: 2, logic: 3, increment: 4, decrement: 5, carries: 6 } as const;
 
 export type CoreName = keyof typeof CORE;
 
-/** Services of the engine that only core functions call. */
+/** Services of the engine: what generated code needs besides the instructions' own runtime functions. */
 export const SERVICES = {
   /**
    * Translates for an access: (cpu, record, address low, address high, sizeBytes | write << 8). Fills the TLB. Gives
@@ -68,6 +82,10 @@ export const SERVICES = {
   /** Page-crossing, MMIO and watched accesses; the value passes through scratch memory. 0: it faulted. */
   loadSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
   storeSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
+  /** The budget is used up before the instruction at `rip`: 0 to go on with a new one, 1: back to the run loop. */
+  poll: [['i32'], ['i32']],
+  /** Whether a region's pages are where they were when it was made: (cpu, its record). */
+  verifyRegion: [['i32', 'i32'], ['i32']],
   /** The record at the `rip` field's address, decoded if need be; 0: an exception is pending. */
   resolve: [['i32'], ['i32']],
   /** The record of an instruction whose bytes go on in the next page: (cpu, its 'cross' record); 0 as above. */
@@ -113,22 +131,20 @@ function lazily<T extends string>(create: (name: T) => number): Readonly<Record<
  */
 export function importLazily(module: ModuleWriter, maximumPages: number): Imports {
   module.importMemory('env', 'memory', 1, maximumPages);
-  const handlerType = module.type(HANDLER, []);
+  const handlerType = module.type(HANDLER, ['i32']);
   module.importTable('core', 'table', handlerType, HANDLER_TABLE_SIZE);
   return {
     handlerType,
     runtime: lazily((name: RuntimeName) => module.importFunction('runtime', name, runtimeType(module, name))),
     core: lazily((name: CoreName) => module.importFunction('core', name, typeOf(module, CORE[name]))),
-    services: lazily((name: ServiceName) => {
-      throw new Error(`only core functions call ${name}`);
-    }),
+    services: lazily((name: ServiceName) => module.importFunction('services', name, typeOf(module, SERVICES[name]))),
   };
 }
 
 /** Imports for the core module, which defines the core functions and the table. */
 export function importForCore(module: ModuleWriter, maximumPages: number): Imports {
   module.importMemory('env', 'memory', 1, maximumPages);
-  const handlerType = module.type(HANDLER, []);
+  const handlerType = module.type(HANDLER, ['i32']);
   const runtime = {} as Record<RuntimeName, number>;
   const services = {} as Record<ServiceName, number>;
   const core = {} as Record<CoreName, number>;

@@ -27,6 +27,28 @@ export const RECORD = {
   imm0: 24,
 } as const;
 
+/**
+ * Behind a region's record lie its sites, one for each place where it calls or jumps out: where that led last. A
+ * site counts when the address and the epoch are those of now.
+ */
+export const SITE = {
+  sizeBytes: 16,
+  /** u64: the address. */
+  target: 0,
+  /** u32: codeEpoch then. */
+  epoch: 8,
+  /** u32: host offset of the region's record there. */
+  record: 12,
+} as const;
+
+/** Fields of a region's own record, which has no operands. */
+export const REGION_RECORD = {
+  /** u32: codeEpoch when the region's pages were last found in place, at `verifiedPage`. */
+  verifiedEpoch: RECORD.displacement,
+  /** u64: codePage then. */
+  verifiedPage: RECORD.imm0,
+} as const;
+
 export const ADDRESS_SIZE_CODE = { 8: 0, 4: 1, 2: 2 } as const;
 
 /**

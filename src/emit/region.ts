@@ -1,169 +1,309 @@
-// IR -> a region: basic blocks of one page, loops included, as one WebAssembly function. Guest registers live in
-// locals, loaded at the entry and spilled in one shared exit; flags stay operands and result until somebody needs the
-// words.
+// IR -> a region: basic blocks of one or several pages, loops included, as one WebAssembly function. Guest registers
+// live in locals as register-flow.ts decides; flags stay operands and result until somebody needs the words.
 //
 // Control flow becomes structured by dominators (Ramsey, Beyond Relooper, ICFP 2022): a block with a back edge is a
 // loop, a block that several forward edges reach ends a block of its own around its dominator's code. An edge that
 // would make the flow irreducible leaves the region.
+//
+// A guest call is a call: the callee's RET ends it when it goes to the address that the call has pushed (core.ts, ret).
+// Whatever else happens there, the callee gives 0 and every caller returns to the run loop.
 
 import type { Builder, FlagKind, Statement, Value } from '../ir/builder.ts';
-import { gprOffset, STATE, XMM_OFFSET } from '../ir/guest-state.ts';
+import { gprOffset, STATE, type StateField, XMM_OFFSET } from '../ir/guest-state.ts';
 import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
-import type { FunctionWriter } from '../wasm/encoder.ts';
+import type { FunctionWriter, WasmType } from '../wasm/encoder.ts';
 import { pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter } from './handler.ts';
 import { FLAG_KIND, type Imports } from './imports.ts';
-import { RECORD } from './record.ts';
+import { RECORD, REGION_RECORD, SITE } from './record.ts';
+import { describeBlock, type FlowBlock, type FlowInstruction, RegisterFlow, type RegisterSet } from './register-flow.ts';
 
 const CPU = 0;
 const REC = 1;
 
-/** How an instruction that the region cannot run is left to its own handler. The region's record links to it. */
-const BAIL = { entry: 1, inside: 2 } as const;
+/** Why a region is left at an instruction of its own. */
+const LEAVE = {
+  /** Its own handler is to run it: the region's first instruction, or another one. */
+  atEntry: 1,
+  inside: 2,
+  /** The run loop is wanted. */
+  runLoop: 3,
+} as const;
 
-/** Runtime functions that neither look at registers nor at the following address: they may run within a region. */
-export const REGION_RUNTIME: ReadonlySet<string> = new Set(['raise', 'sseExact', 'pcmpstr', 'crypto', 'rdrand']);
+/** Nested calls at most: their frames lie on the thread's stack. */
+export const MAXIMUM_CALL_DEPTH = 48;
+
+/** Runtime functions that neither look at registers nor at the following address: they may run at any time. */
+const STATELESS: ReadonlySet<string> = new Set(['raise', 'sseExact', 'pcmpstr', 'crypto', 'rdrand']);
+
+const needsState = (name: string): boolean => !STATELESS.has(name);
 
 export interface RegionBlock {
-  /** Offset in the page of the first instruction. */
+  /** Offset of the first instruction from the page that the region begins in. */
   readonly offset: number;
   readonly body: Builder;
-  /** Target offset of the direct branch in the body, relative to the code page (it may lie outside the page). */
-  readonly target: number | undefined;
   /** Where control goes behind the last instruction; undefined when it never does. */
   readonly next: number | undefined;
 }
 
+export interface RegionCode {
+  readonly entry: number;
+  readonly blocks: ReadonlyMap<number, RegionBlock>;
+  /** More than one page: they are looked at before the region runs. */
+  readonly spansPages: boolean;
+  /** Of one instruction, for a single step: every way on leaves it. */
+  readonly single: boolean;
+}
+
 type Label = { kind: 'loop' | 'block' | 'exit'; offset: number; depth: number };
+
+/**
+ * What is known of the arithmetic flags: `words`: the words in memory are right. `memory`: memory is right, be it by
+ * the words or by the operation that it notes. `dynamic`: the flag locals say. `lazy`: this operation's, CF and OF
+ * perhaps by a word of their own.
+ */
 type StaticFlags =
+  | { kind: 'words' }
   | { kind: 'memory' }
   | { kind: 'dynamic' }
-  | { kind: 'lazy'; name: FlagKind; size: number; args: readonly Value[] };
+  | { kind: 'lazy'; name: FlagKind; size: number; first: Value; second: Value; carry: Value | undefined };
+
+const WORDS: StaticFlags = { kind: 'words' };
+const MEMORY: StaticFlags = { kind: 'memory' };
+const DYNAMIC: StaticFlags = { kind: 'dynamic' };
 
 /** Where the emitter is within the guest's code. */
 interface Place {
-  block: RegionBlock | undefined;
   flags: StaticFlags;
-  instruction: number;
+  instruction: FlowInstruction | undefined;
   nextInstruction: number;
+  lengthBytes: number;
   /** The instruction at hand has stored: it may have changed code. */
   stores: boolean;
+  /** Registers dirty when control leaves here. */
+  dirty: RegisterSet;
+  /** Locals of the instruction at hand, free again after it. */
+  temporaries: { type: WasmType; local: number }[];
+  /** Locals with the flags' operands, and their types. */
+  pinned: Map<number, WasmType>;
 }
 
 const FLAG_FIELDS: ReadonlySet<string> = new Set(['flagZ', 'flagN', 'flagC', 'flagA']);
 
+function* registersOf(set: RegisterSet): Generator<number> {
+  for (let register = 0; register < 32; register++) if ((set >>> register) & 1) yield register;
+}
+
 class RegionEmitter extends HandlerEmitter {
-  private readonly blocks: ReadonlyMap<number, RegionBlock>;
+  private readonly code: RegionCode;
   private readonly graph: FlowGraph;
+  private readonly flow: RegisterFlow;
   private readonly labels: Label[] = [];
-  private readonly gprLocals = new Map<number, number>();
-  private readonly xmmLocals = new Map<number, number>();
-  private readonly writtenGprs = new Set<number>();
-  private readonly writtenXmms = new Set<number>();
+  private readonly registers = new Map<number, number>();
+  private readonly free = new Map<WasmType, number[]>();
   private readonly codePage: number;
-  /** The address that the shared exit goes to; whether it must be interpreted first. */
+  private readonly epoch: number;
+  private readonly budget: number;
+  /** What this region's own RET compares, and a nested call puts aside. */
+  private readonly expectedReturn: number;
+  private readonly depth: number;
+  /** The address that the shared exit goes to; why, if the run loop or a handler is wanted. */
   private readonly target: number;
-  private readonly bails: number;
+  private readonly why: number;
   private readonly flagKind: number;
-  private readonly flagX: number;
-  private readonly flagY: number;
-  private readonly flagResult: number;
+  private readonly flagFirst: number;
+  private readonly flagSecond: number;
   private readonly leaving: number;
-  /** The region's entry. */
-  private first = 0;
+  private readonly site: number;
+  private readonly callee: number;
+  private sites = 0;
   private place: Place = {
-    block: undefined,
-    flags: { kind: 'dynamic' },
-    instruction: 0,
+    flags: MEMORY,
+    instruction: undefined,
     nextInstruction: 0,
+    lengthBytes: 0,
     stores: false,
+    dirty: 0,
+    temporaries: [],
+    pinned: new Map(),
   };
 
-  constructor(imports: Imports, blocks: ReadonlyMap<number, RegionBlock>, graph: FlowGraph) {
+  constructor(imports: Imports, code: RegionCode, graph: FlowGraph, flow: RegisterFlow) {
     super(imports, true, false);
-    this.blocks = blocks;
+    this.code = code;
     this.graph = graph;
+    this.flow = flow;
     const { f } = this;
     this.codePage = f.local('i64');
+    this.expectedReturn = f.local('i64');
     this.target = f.local('i64');
-    this.bails = f.local('i32');
+    this.flagFirst = f.local('i64');
+    this.flagSecond = f.local('i64');
+    this.epoch = f.local('i32');
+    this.budget = f.local('i32');
+    this.depth = f.local('i32');
+    this.why = f.local('i32');
     this.flagKind = f.local('i32');
-    this.flagX = f.local('i64');
-    this.flagY = f.local('i64');
-    this.flagResult = f.local('i64');
     this.leaving = f.local('i32');
+    this.site = f.local('i32');
+    this.callee = f.local('i32');
   }
 
-  emit(entry: number): FunctionWriter {
+  emit(): { writer: FunctionWriter; sites: number } {
     const { f } = this;
-    this.first = entry;
-    for (const block of this.blocks.values()) this.collect(block.body.body);
-    f.get(CPU);
-    f.memory('i64.load', STATE.codePage.offset);
-    f.set(this.codePage);
-    for (const [register, local] of this.gprLocals) {
-      f.get(CPU);
-      f.memory('i64.load', gprOffset(register));
-      f.set(local);
-    }
-    for (const [register, local] of this.xmmLocals) {
-      f.get(CPU);
-      f.memory('v128.load', XMM_OFFSET + register * 16);
-      f.set(local);
-    }
+    const { entry } = this.code;
+    this.field('codePage', this.codePage);
+    this.field('codeEpoch', this.epoch);
+    if (this.code.spansPages) this.verify();
+    this.field('budget', this.budget);
+    this.field('expectedReturn', this.expectedReturn);
+    this.field('callDepth', this.depth);
+    this.fill(this.flow.blocks.get(entry)!.liveIn);
     f.block();
-    this.open('exit', 0);
+    const tail = f.depth;
+    for (const exit of this.flow.exits) {
+      f.block();
+      this.open('exit', exit);
+    }
     this.tree(entry);
     f.unreachable();
-    this.labels.pop();
+    for (const exit of [...this.flow.exits].reverse()) {
+      this.labels.pop();
+      f.end();
+      this.spill(exit);
+      f.br(f.depth - tail);
+    }
     f.end();
     this.exit();
-    return f;
+    return { writer: f, sites: this.sites };
   }
 
-  /** Gives every register that the region touches a local. */
-  private collect(statements: readonly Statement[]): void {
-    for (const value of statements) {
-      const { location } = value;
-      if (location?.kind === 'fixed') {
-        if (value.kind === 'get-register' || value.kind === 'set-register') {
-          if (location.offset < 128) this.gpr(location.offset >> 3);
-          if (value.kind === 'set-register' && location.offset < 128) this.writtenGprs.add(location.offset >> 3);
-        } else if (location.offset >= XMM_OFFSET) {
-          this.xmm((location.offset - XMM_OFFSET) >> 4);
-          if (value.kind === 'set-vector') this.writtenXmms.add((location.offset - XMM_OFFSET) >> 4);
-        }
-      }
-      const place = value.memory?.place;
-      if (place !== undefined) {
-        if (place.base >= 0) this.gpr(place.base);
-        if (place.index >= 0) this.gpr(place.index);
-      }
-      if (value.whenTrue !== undefined) this.collect(value.whenTrue);
-      if (value.whenFalse !== undefined) this.collect(value.whenFalse);
+  // Registers and fields.
+
+  protected override temporary(type: WasmType): number {
+    const local = this.free.get(type)?.pop() ?? this.f.local(type);
+    this.place.temporaries.push({ type, local });
+    return local;
+  }
+
+  /** The instruction is over: its locals are free, but for those that the flags follow from. */
+  private releaseTemporaries(): void {
+    const { place } = this;
+    for (const { type, local } of place.temporaries) {
+      if (!place.pinned.has(local)) this.release(type, local);
+    }
+    place.temporaries = [];
+  }
+
+  private release(type: WasmType, local: number): void {
+    const list = this.free.get(type);
+    if (list === undefined) this.free.set(type, [local]);
+    else if (!list.includes(local)) list.push(local);
+  }
+
+  /** From here on the flags follow from these values, and no others. */
+  private pin(values: readonly Value[]): void {
+    const { place } = this;
+    const before = place.pinned;
+    place.pinned = new Map();
+    for (const value of values) {
+      const local = this.locals.get(value.id);
+      if (local !== undefined) place.pinned.set(local, value.type as WasmType);
+    }
+    for (const [local, type] of before) {
+      // Within this instruction they may still be read.
+      if (!place.pinned.has(local)) place.temporaries.push({ type, local });
     }
   }
 
-  private gpr(register: number): number {
-    let local = this.gprLocals.get(register);
+  private register(register: number): number {
+    let local = this.registers.get(register);
     if (local === undefined) {
-      local = this.f.local('i64');
-      this.gprLocals.set(register, local);
+      local = this.f.local(register < 16 ? 'i64' : 'v128');
+      this.registers.set(register, local);
     }
     return local;
   }
 
-  private xmm(register: number): number {
-    let local = this.xmmLocals.get(register);
-    if (local === undefined) {
-      local = this.f.local('v128');
-      this.xmmLocals.set(register, local);
+  private fill(set: RegisterSet): void {
+    const { f } = this;
+    for (const register of registersOf(set)) {
+      f.get(CPU);
+      if (register < 16) f.memory('i64.load', gprOffset(register));
+      else f.memory('v128.load', XMM_OFFSET + (register - 16) * 16);
+      f.set(this.register(register));
     }
-    return local;
+  }
+
+  private spill(set: RegisterSet): void {
+    const { f } = this;
+    for (const register of registersOf(set)) {
+      f.get(CPU);
+      f.get(this.register(register));
+      if (register < 16) f.memory('i64.store', gprOffset(register));
+      else f.memory('v128.store', XMM_OFFSET + (register - 16) * 16);
+    }
+  }
+
+  private field(name: StateField, local: number): void {
+    this.loadField(name);
+    this.f.set(local);
+  }
+
+  private setField(name: StateField, push: () => void): void {
+    this.f.get(CPU);
+    push();
+    this.f.memory(STATE[name].type === 'u64' ? 'i64.store' : 'i32.store', STATE[name].offset);
+  }
+
+  private storeBudget(): void {
+    this.setField('budget', () => this.f.get(this.budget));
+  }
+
+  private pushAddress(offset: number): void {
+    const { f } = this;
+    f.get(this.codePage);
+    if (offset === 0) return;
+    f.i64(BigInt(offset));
+    f.pure('i64.add');
   }
 
   // Structure.
+
+  /** Runs the entry by its own handler where the region's pages are not what they were. */
+  private verify(): void {
+    const { f } = this;
+    f.get(REC);
+    f.memory('i32.load', REGION_RECORD.verifiedEpoch);
+    f.get(this.epoch);
+    f.pure('i32.ne');
+    f.get(REC);
+    f.memory('i64.load', REGION_RECORD.verifiedPage);
+    f.get(this.codePage);
+    f.pure('i64.ne');
+    f.pure('i32.or');
+    f.if();
+    f.get(CPU);
+    f.get(REC);
+    f.call(this.imports.services.verifyRegion);
+    f.pure('i32.eqz');
+    f.if();
+    this.dispatchOriginal();
+    f.end();
+    f.end();
+  }
+
+  private dispatchOriginal(): void {
+    const { f } = this;
+    this.setField('codePage', () => f.get(this.codePage));
+    f.get(CPU);
+    f.call(this.imports.core.settleFlagWords);
+    f.get(REC);
+    f.memory('i32.load', RECORD.link);
+    f.set(this.entry);
+    pushDispatch(f, this.imports, this.entry);
+  }
 
   private tree(offset: number): void {
     const { f, graph } = this;
@@ -209,120 +349,129 @@ class RegionEmitter extends HandlerEmitter {
     this.f.br(this.f.depth - label.depth);
   }
 
-  /** budget - 1 at a loop's head; leaves when it is used up. */
+  /** budget - 1 at a loop's head; asks the engine when it is used up. */
   private poll(offset: number): void {
     const { f } = this;
-    f.get(CPU);
-    f.get(CPU);
-    f.memory('i32.load', STATE.budget.offset);
+    f.get(this.budget);
     f.i32(1);
     f.pure('i32.sub');
-    f.tee(this.entry);
-    f.memory('i32.store', STATE.budget.offset);
-    f.get(this.entry);
+    f.tee(this.budget);
     f.i32(0);
     f.pure('i32.lt_s');
     f.if();
+    this.storeBudget();
+    this.setField('rip', () => this.pushAddress(offset));
+    this.setField('record', () => f.i32(0));
+    f.get(CPU);
+    f.call(this.imports.services.poll);
+    this.field('budget', this.budget);
+    f.if();
+    this.leaveFor(LEAVE.runLoop);
     this.setTarget(offset);
-    this.leave();
+    this.leaveDirty(this.flow.blocks.get(offset)!.dirtyIn);
+    f.end();
     f.end();
   }
 
   private blockBody(offset: number): void {
-    const block = this.blocks.get(offset)!;
+    const block = this.code.blocks.get(offset)!;
     // Node numbers are a block's own; a block that is emitted within another's branch must leave that one's alone.
-    const outer = { ...this.place };
-    this.place = { block, flags: { kind: 'dynamic' }, instruction: offset, nextInstruction: offset, stores: false };
+    const outer = this.place;
+    this.place = {
+      flags: offset === this.code.entry && !this.graph.isLoop(offset) ? MEMORY : DYNAMIC,
+      instruction: undefined,
+      nextInstruction: offset,
+      lengthBytes: 0,
+      stores: false,
+      dirty: this.flow.blocks.get(offset)!.dirtyIn,
+      temporaries: [],
+      pinned: new Map(),
+    };
     const [locals, variables, hosts] = [this.locals, this.variables, this.hosts];
     this.locals = new Map();
     this.variables = new Map();
     this.hosts = new Map();
+    this.instructionIndex.push({ block: this.flow.blocks.get(offset)!, index: 0 });
     this.body(block.body.body);
     this.endInstruction();
-    if (block.next !== undefined) this.goTo(block.next, block);
+    if (block.next !== undefined) this.goTo(block.next, offset);
+    this.pin([]);
+    this.releaseTemporaries();
+    this.instructionIndex.pop();
     this.place = outer;
     [this.locals, this.variables, this.hosts] = [locals, variables, hosts];
   }
 
-  /** A branch to an offset relative to the code page: within the region, or out of it. */
-  private goTo(offset: number, from: RegionBlock): void {
+  private readonly instructionIndex: { block: FlowBlock; index: number }[] = [];
+
+  /** A branch to an offset: within the region, or out of it. */
+  private goTo(offset: number, from: number): void {
     const { graph } = this;
-    this.settleFlags();
-    if (!this.blocks.has(offset) || !graph.position.has(offset)) {
-      this.setTarget(offset);
-      this.leave();
-      return;
-    }
-    const backward = graph.position.get(offset)! <= graph.position.get(from.offset)!;
-    if (backward) {
-      if (graph.dominates(offset, from.offset)) {
-        this.branch('loop', offset);
-      } else {
-        this.setTarget(offset);
-        this.leave();
+    const known = graph.position.get(offset);
+    if (known !== undefined && !this.code.single) {
+      const backward = known <= graph.position.get(from)!;
+      if (!backward || graph.dominates(offset, from)) {
+        this.settleFlags();
+        if (backward) this.branch('loop', offset);
+        else if (graph.isMerge(offset)) this.branch('block', offset);
+        else this.tree(offset);
+        return;
       }
-      return;
     }
-    if (graph.isMerge(offset)) {
-      this.branch('block', offset);
-      return;
-    }
-    this.tree(offset);
+    this.settleFlags();
+    this.setTarget(offset);
+    this.leaveDirty(this.place.dirty);
   }
 
   private setTarget(offset: number): void {
-    const { f } = this;
-    f.get(this.codePage);
-    f.i64(BigInt(offset));
-    f.pure('i64.add');
-    f.set(this.target);
+    this.pushAddress(offset);
+    this.f.set(this.target);
   }
 
-  /** Goes to the shared exit; the target and the dynamic flags are set. */
-  private leave(): void {
-    this.branch('exit', 0);
+  private leaveFor(why: number): void {
+    this.f.i32(why);
+    this.f.set(this.why);
+  }
+
+  /** Goes to the shared exit; the target and the flag locals are set. */
+  private leaveDirty(dirty: RegisterSet): void {
+    this.branch('exit', this.flow.exitFor(dirty));
+  }
+
+  /** Leaves at the present place for the target, whatever the flags are here. */
+  private leaveHere(): void {
+    const { flags } = this.place;
+    this.settleFlags();
+    this.leaveDirty(this.place.dirty);
+    this.place.flags = flags;
   }
 
   private exit(): void {
     const { f } = this;
-    for (const register of this.writtenGprs) {
-      f.get(CPU);
-      f.get(this.gprLocals.get(register)!);
-      f.memory('i64.store', gprOffset(register));
-    }
-    for (const register of this.writtenXmms) {
-      f.get(CPU);
-      f.get(this.xmmLocals.get(register)!);
-      f.memory('v128.store', XMM_OFFSET + register * 16);
-    }
+    this.storeBudget();
     f.get(this.flagKind);
     f.if();
-    this.pushDynamicFlags();
+    this.pushFlagLocals();
+    f.call(this.imports.core.settleFlags);
     f.end();
-    f.get(CPU);
-    f.i32(0);
-    f.memory('i32.store', STATE.codeChanged.offset);
-    f.get(CPU);
-    f.memory('i32.load', STATE.stop.offset);
+    this.setField('codeChanged', () => f.i32(0));
+    f.get(this.why);
+    f.i32(LEAVE.runLoop);
+    f.pure('i32.eq');
+    this.loadField('stop');
+    f.pure('i32.or');
     f.if();
-    f.get(CPU);
-    f.get(this.target);
-    f.memory('i64.store', STATE.rip.offset);
-    f.get(CPU);
-    f.i32(0);
-    f.memory('i32.store', STATE.record.offset);
-    f.return();
+    this.setField('rip', () => f.get(this.target));
+    this.setField('record', () => f.i32(0));
+    this.leave();
     f.end();
-    f.get(this.bails);
-    f.i32(BAIL.entry);
+    f.get(this.why);
+    f.i32(LEAVE.atEntry);
     f.pure('i32.eq');
     f.if();
-    f.get(REC);
-    f.memory('i32.load', RECORD.link);
-    f.set(this.entry);
-    pushDispatch(f, this.imports, this.entry);
+    this.dispatchOriginal();
     f.end();
-    f.get(this.bails);
+    f.get(this.why);
     f.if();
     f.get(CPU);
     f.i32(0);
@@ -335,78 +484,293 @@ class RegionEmitter extends HandlerEmitter {
     f.returnCall(this.imports.core.jump);
   }
 
-  private pushDynamicFlags(): void {
+  // Calls, returns and jumps to elsewhere.
+
+  /** Puts registers, flags and budget where the next function looks for them. */
+  private handOver(registers: RegisterSet): void {
+    this.spill(registers);
+    this.storeFlags();
+    this.storeBudget();
+  }
+
+  /** Sets `site` to a new one; leaves whether it knows the address in `target` as an i32 on the stack. */
+  private lookAtSite(target: number): void {
+    const { f } = this;
+    f.get(REC);
+    f.i32(RECORD.sizeBytes + this.sites++ * SITE.sizeBytes);
+    f.pure('i32.add');
+    f.tee(this.site);
+    f.memory('i64.load', SITE.target);
+    f.get(target);
+    f.pure('i64.eq');
+    f.get(this.site);
+    f.memory('i32.load', SITE.epoch);
+    f.get(this.epoch);
+    f.pure('i32.eq');
+    f.pure('i32.and');
+  }
+
+  /** The code page of the address in `target`. */
+  private setCodePage(target: number): void {
+    const { f } = this;
+    this.setField('codePage', () => {
+      f.get(target);
+      f.i64(-4096n);
+      f.pure('i64.and');
+    });
+  }
+
+  private pushHandler(record: number): void {
     const { f } = this;
     f.get(CPU);
-    f.get(this.flagKind);
-    f.get(this.flagX);
-    f.get(this.flagY);
-    f.get(this.flagResult);
-    f.call(this.imports.core.writeFlagWords);
+    f.get(record);
+    f.get(record);
+    f.memory('i32.load16_u', RECORD.handler);
+  }
+
+  private jumpOut(target: number): void {
+    const { f } = this;
+    this.handOver(this.place.dirty);
+    this.lookAtSite(target);
+    f.get(this.budget);
+    f.i32(0);
+    f.pure('i32.gt_s');
+    f.pure('i32.and');
+    f.if();
+    this.setField('budget', () => {
+      f.get(this.budget);
+      f.i32(1);
+      f.pure('i32.sub');
+    });
+    this.setCodePage(target);
+    f.get(this.site);
+    f.memory('i32.load', SITE.record);
+    f.set(this.callee);
+    this.pushHandler(this.callee);
+    f.returnCallIndirect(this.imports.handlerType);
+    f.end();
+    f.get(CPU);
+    f.get(this.site);
+    f.get(target);
+    f.returnCall(this.imports.core.jumpSite);
+  }
+
+  private returnOut(target: number): void {
+    const { f } = this;
+    this.handOver(this.place.dirty);
+    f.get(target);
+    f.get(this.expectedReturn);
+    f.pure('i64.eq');
+    f.if();
+    f.i32(1);
+    f.return();
+    f.end();
+    f.get(CPU);
+    f.i32(0);
+    f.get(target);
+    f.returnCall(this.imports.core.jump);
+  }
+
+  /** Calls the address in `target`, and goes on behind the instruction when it comes back there. */
+  private callOut(target: number): void {
+    const { f } = this;
+    const flow = this.place.instruction!;
+    const back = this.place.nextInstruction;
+    this.handOver(flow.spilled);
+    this.lookAtSite(target);
+    f.if();
+    this.setCodePage(target);
+    f.get(this.site);
+    f.memory('i32.load', SITE.record);
+    f.set(this.callee);
+    f.else();
+    f.get(CPU);
+    f.get(this.site);
+    f.get(target);
+    f.call(this.imports.core.calleeSite);
+    f.tee(this.callee);
+    f.pure('i32.eqz');
+    f.if();
+    this.leave();
+    f.end();
+    f.end();
+    f.get(this.depth);
+    f.i32(MAXIMUM_CALL_DEPTH);
+    f.pure('i32.ge_s');
+    f.if();
+    this.setField('rip', () => f.get(target));
+    this.setField('record', () => f.i32(0));
+    this.leave();
+    f.end();
+    this.setField('callDepth', () => {
+      f.get(this.depth);
+      f.i32(1);
+      f.pure('i32.add');
+    });
+    this.setField('expectedReturn', () => this.pushAddress(back));
+    this.pushHandler(this.callee);
+    f.callIndirect(this.imports.handlerType);
+    f.pure('i32.eqz');
+    f.if();
+    this.leave();
+    f.end();
+    this.setField('callDepth', () => f.get(this.depth));
+    this.setField('expectedReturn', () => f.get(this.expectedReturn));
+    this.field('budget', this.budget);
+    f.i32(0);
+    f.set(this.flagKind);
+    this.leaveIfMoved(back);
+    this.fill(flow.reloaded);
+    this.place.flags = MEMORY;
+    this.place.dirty = 0;
+  }
+
+  /** Leaves for `offset` when code may be elsewhere than it was. Nothing is dirty, and the flags are in memory. */
+  private leaveIfMoved(offset: number): void {
+    const { f } = this;
+    this.loadField('codeEpoch');
+    f.get(this.epoch);
+    f.pure('i32.ne');
+    f.if();
+    this.setTarget(offset);
+    this.leaveDirty(0);
+    f.end();
   }
 
   // Flags.
 
-  /** Makes the dynamic flag locals say what is known here. */
+  private pushFlagLocals(): void {
+    const { f } = this;
+    f.get(CPU);
+    f.get(this.flagKind);
+    f.get(this.flagFirst);
+    f.get(this.flagSecond);
+  }
+
+  /** Makes the flag locals say what is known here. */
   private settleFlags(): void {
     const { f } = this;
+    if (this.place.flags.kind === 'lazy' && this.place.flags.carry !== undefined) this.flushFlags();
     const { flags } = this.place;
     if (flags.kind === 'dynamic') return;
-    if (flags.kind === 'memory') {
+    if (flags.kind !== 'lazy') {
       f.i32(FLAG_KIND.none);
       f.set(this.flagKind);
       return;
     }
     f.i32(FLAG_KIND[flags.name] | (flags.size << 8));
     f.set(this.flagKind);
-    [this.flagX, this.flagY, this.flagResult].forEach((local, k) => {
-      this.push(flags.args[k]!);
-      f.set(local);
-    });
+    this.push(flags.first);
+    f.set(this.flagFirst);
+    if (flags.name === 'logic') return;
+    this.push(flags.second);
+    f.set(this.flagSecond);
+  }
+
+  /** Notes the flags in the state, as the next region expects them. */
+  private storeFlags(): void {
+    const { f } = this;
+    if (this.place.flags.kind === 'lazy' && this.place.flags.carry !== undefined) this.flushFlags();
+    const { flags } = this.place;
+    if (flags.kind === 'lazy') {
+      this.setField('flagKind', () => f.i32(FLAG_KIND[flags.name] | (flags.size << 8)));
+      this.setField('flagFirst', () => this.push(flags.first));
+      if (flags.name !== 'logic') this.setField('flagSecond', () => this.push(flags.second));
+    } else if (flags.kind === 'dynamic') {
+      f.get(this.flagKind);
+      f.if();
+      this.setField('flagKind', () => f.get(this.flagKind));
+      this.setField('flagFirst', () => f.get(this.flagFirst));
+      this.setField('flagSecond', () => f.get(this.flagSecond));
+      f.end();
+    }
   }
 
   /** Makes the words in memory right. */
   private flushFlags(): void {
     const { f } = this;
     const { flags } = this.place;
-    if (flags.kind === 'memory') return;
-    if (flags.kind === 'dynamic') {
-      f.get(this.flagKind);
-      f.if();
-      this.pushDynamicFlags();
-      f.end();
+    if (flags.kind === 'words') return;
+    if (flags.kind === 'memory') {
+      f.get(CPU);
+      f.call(this.imports.core.settleFlagWords);
+    } else if (flags.kind === 'dynamic') {
+      this.pushFlagLocals();
+      f.call(this.imports.core.settleFlags);
     } else {
       f.get(CPU);
       f.i32(FLAG_KIND[flags.name] | (flags.size << 8));
-      for (const argument of flags.args) this.push(argument);
-      f.call(this.imports.core.writeFlagWords);
+      this.push(flags.first);
+      this.push(flags.second);
+      f.call(this.imports.core.settleFlags);
+      const { carry } = flags;
+      if (carry !== undefined) this.setField('flagC', () => this.push(carry));
     }
-    this.place.flags = { kind: 'memory' };
+    this.place.flags = WORDS;
   }
 
-  private writesFlags(statements: readonly Statement[]): boolean {
+  /** The word whose bit 63 is CF. */
+  private carryWord(value: Value): void {
+    const { f } = this;
+    const { flags } = this.place;
+    if (flags.kind === 'lazy' && flags.carry !== undefined) {
+      this.push(flags.carry);
+    } else if (flags.kind === 'dynamic') {
+      // A step keeps the carry's word as it is: counting loops are made of steps.
+      f.get(this.flagKind);
+      f.i32(0xfe);
+      f.pure('i32.and');
+      f.i32(FLAG_KIND.increment);
+      f.pure('i32.eq');
+      f.if('i64');
+      f.get(this.flagSecond);
+      f.else();
+      this.pushFlagLocals();
+      f.call(this.imports.core.settleFlags);
+      f.i32(FLAG_KIND.none);
+      f.set(this.flagKind);
+      this.loadField('flagC');
+      f.end();
+    } else {
+      this.flushFlags();
+      this.loadField('flagC');
+    }
+    this.keep(value);
+  }
+
+  private touchesFlags(statements: readonly Statement[]): boolean {
     return statements.some(
       (value) =>
         value.kind === 'set-flags' ||
-        (value.kind === 'set-field' && FLAG_FIELDS.has(value.name!)) ||
-        (value.whenTrue !== undefined && (this.writesFlags(value.whenTrue) || this.writesFlags(value.whenFalse!))),
-    );
-  }
-
-  private readsFlags(statements: readonly Statement[]): boolean {
-    return statements.some(
-      (value) =>
-        (value.kind === 'get-field' && FLAG_FIELDS.has(value.name!)) ||
-        (value.whenTrue !== undefined && (this.readsFlags(value.whenTrue) || this.readsFlags(value.whenFalse!))),
+        value.kind === 'new-flags' ||
+        value.kind === 'carry-word' ||
+        value.kind === 'set-carry-word' ||
+        ((value.kind === 'set-field' || value.kind === 'get-field') && FLAG_FIELDS.has(value.name!)) ||
+        (value.whenTrue !== undefined && (this.touchesFlags(value.whenTrue) || this.touchesFlags(value.whenFalse!))),
     );
   }
 
   // Statements that differ from a handler's.
 
+  private beginInstruction(value: Statement): void {
+    const { place } = this;
+    this.endInstruction();
+    this.releaseTemporaries();
+    const at = this.instructionIndex.at(-1)!;
+    const flow = at.block.instructions[at.index++]!;
+    place.instruction = flow;
+    place.dirty = flow.dirtyBefore;
+    place.nextInstruction = value.constant as number;
+    place.lengthBytes = place.nextInstruction - flow.offset;
+  }
+
   private endInstruction(): void {
-    if (!this.place.stores) return;
-    this.place.stores = false;
-    this.leaveIfChanged(this.place.nextInstruction);
+    const { place } = this;
+    if (place.instruction === undefined) return;
+    place.dirty = place.instruction.dirtyAfter;
+    if (!place.stores) return;
+    place.stores = false;
+    this.leaveIfChanged(place.nextInstruction);
   }
 
   /** Leaves for `offset` when the instruction's store has changed code. */
@@ -414,121 +778,139 @@ class RegionEmitter extends HandlerEmitter {
     const { f } = this;
     f.get(this.leaving);
     f.if();
-    const { flags } = this.place;
-    this.settleFlags();
     this.setTarget(offset);
-    this.leave();
-    this.place.flags = flags;
+    this.leaveHere();
     f.end();
   }
 
+  /** Control is about to go elsewhere, once the instruction has had all its effects. */
+  private completeInstruction(offset: number): void {
+    const { place } = this;
+    place.dirty = place.instruction!.dirtyAfter;
+    if (place.stores) this.leaveIfChanged(offset);
+  }
+
   protected override statement(value: Statement): void {
-    const { f } = this;
+    const { f, place } = this;
     switch (value.kind) {
       case 'instruction':
-        this.endInstruction();
-        this.place.instruction = value.size!;
-        this.place.nextInstruction = value.constant as number;
+        this.beginInstruction(value);
         return;
-      case 'set-flags':
-        // The operands are kept in locals: they may be needed at any exit from here on.
-        for (const argument of value.args) this.ensureLocal(argument);
-        this.place.flags = {
-          kind: 'lazy',
-          name: value.name as FlagKind,
-          size: value.size!,
-          args: value.args,
-        };
+      case 'set-flags': {
+        const [x, y, result] = value.args as [Value, Value, Value];
+        const name = value.name as FlagKind;
+        const first = name === 'subtract' ? x : result;
+        const second = name === 'logic' ? result : y;
+        // All are kept in locals: they may be needed at any exit from here on, and by a condition.
+        for (const argument of value.args) {
+          if (argument.uses > 1 || argument === first || argument === second) this.ensureLocal(argument);
+        }
+        this.pin(value.args);
+        place.flags = { kind: 'lazy', name, size: value.size!, first, second, carry: undefined };
         return;
+      }
+      case 'new-flags':
+        f.i32(FLAG_KIND.none);
+        f.set(this.flagKind);
+        this.setField('flagKind', () => f.i32(FLAG_KIND.none));
+        place.flags = WORDS;
+        return;
+      case 'carry-word':
+        if (value.uses > 0) this.carryWord(value);
+        return;
+      case 'set-carry-word': {
+        const carry = value.args[0]!;
+        this.ensureLocal(carry);
+        const local = this.locals.get(carry.id);
+        if (local !== undefined) place.pinned.set(local, 'i64');
+        const { flags } = place;
+        if (flags.kind === 'lazy') {
+          place.flags = { ...flags, carry };
+        } else {
+          this.flushFlags();
+          f.i32(FLAG_KIND.none);
+          f.set(this.flagKind);
+          this.setField('flagC', () => this.push(carry));
+        }
+        return;
+      }
       case 'get-field':
-        if (FLAG_FIELDS.has(value.name!)) this.flushFlags();
+        if (FLAG_FIELDS.has(value.name!)) {
+          if (value.uses === 0) return;
+          this.flushFlags();
+        }
         super.statement(value);
         return;
       case 'set-field':
         if (FLAG_FIELDS.has(value.name!)) {
           this.flushFlags();
-          // Marked in the dynamic locals too: the words in memory count from here on.
+          // Marked in the locals too: the words in memory count from here on.
           f.i32(FLAG_KIND.none);
           f.set(this.flagKind);
         }
         super.statement(value);
         return;
-      case 'get-register': {
-        if (value.uses === 0) return;
-        const { offset } = value.location as { offset: number };
-        if (offset >= 128) {
-          super.statement(value);
-          return;
-        }
-        f.get(this.gpr(offset >> 3));
-        if ((offset & 7) !== 0) {
-          f.i64(8n);
-          f.pure('i64.shr_u');
-        }
-        if (value.size! < 8) {
-          f.i64((1n << BigInt(value.size! * 8)) - 1n);
-          f.pure('i64.and');
-        }
-        this.keep(value);
+      case 'get-register':
+        this.getRegister(value);
         return;
-      }
       case 'set-register': {
         const { offset } = value.location as { offset: number };
-        if (offset >= 128) {
-          super.statement(value);
-          return;
-        }
-        this.setGpr(offset, value.size!, value.args[0]!);
+        if (offset >= 128) super.statement(value);
+        else this.setRegister(offset, value.size!, value.args[0]!);
         return;
       }
       case 'get-vector': {
         const { offset } = value.location as { offset: number };
-        f.get(this.xmm((offset - XMM_OFFSET) >> 4));
+        f.get(this.register(16 + ((offset - XMM_OFFSET) >> 4)));
         this.keep(value);
         return;
       }
       case 'set-vector': {
         const { offset } = value.location as { offset: number };
         this.push(value.args[0]!);
-        f.set(this.xmm((offset - XMM_OFFSET) >> 4));
+        f.set(this.register(16 + ((offset - XMM_OFFSET) >> 4)));
         return;
       }
       case 'next-rip':
         if (value.uses === 0) return;
-        f.get(this.codePage);
-        f.i64(BigInt(this.place.nextInstruction));
-        f.pure('i64.add');
+        this.pushAddress(place.nextInstruction);
         this.keep(value);
         return;
       case 'target':
         if (value.uses === 0) return;
-        f.get(this.codePage);
-        f.i64(BigInt(this.place.block!.target!));
-        f.pure('i64.add');
+        this.pushAddress(place.instruction!.target!);
         this.keep(value);
         return;
-      case 'if': {
-        if (this.writesFlags(value.whenTrue!) || this.writesFlags(value.whenFalse!)) this.flushFlags();
-        if (this.readsFlags(value.whenTrue!) || this.readsFlags(value.whenFalse!)) this.flushFlags();
-        const { flags } = this.place;
+      case 'if':
+        this.conditional(value);
+        return;
+      case 'jump-direct':
+        this.jumpDirectTo(place.instruction!.target!, value.name === 'call');
+        return;
+      case 'again':
+        this.completeInstruction(place.instruction!.offset);
+        this.goTo(place.instruction!.offset, this.currentBlock());
+        return;
+      case 'jump': {
+        const target = this.temporary('i64');
         this.push(value.args[0]!);
-        f.if();
-        this.arm(value.whenTrue!, flags);
-        if (value.whenFalse!.length > 0) {
-          f.else();
-          this.arm(value.whenFalse!, flags);
-        }
-        f.end();
+        f.set(target);
+        place.dirty = place.instruction!.dirtyAfter;
+        place.stores = false;
+        if (value.name === 'call') this.callOut(target);
+        else if (value.name === 'return') this.returnOut(target);
+        else this.jumpOut(target);
         return;
       }
-      case 'jump-direct':
-        if (this.place.stores) this.leaveIfChanged(this.place.block!.target!);
-        this.goTo(this.place.block!.target!, this.place.block!);
+      case 'leave':
+        // The engine has set rip; what it has changed of the registers is in memory.
+        this.settleForLeave();
+        this.leave();
         return;
-      case 'jump':
-        this.push(value.args[0]!);
-        f.set(this.target);
-        this.settleFlags();
+      case 'leave-next':
+        this.settleForLeave();
+        this.setField('rip', () => this.pushAddress(place.nextInstruction));
+        this.setField('record', () => f.i32(0));
         this.leave();
         return;
       default:
@@ -536,11 +918,80 @@ class RegionEmitter extends HandlerEmitter {
     }
   }
 
-  /** One side of a branch. Flags that it has set are in memory when the sides meet again. */
-  private arm(statements: readonly Statement[], before: StaticFlags): void {
+  private currentBlock(): number {
+    return this.instructionIndex.at(-1)!.block.instructions[0]!.offset;
+  }
+
+  private settleForLeave(): void {
+    const { place } = this;
+    const { flags } = place;
+    this.spill(place.instruction!.dirtyAfter);
+    this.storeFlags();
+    this.storeBudget();
+    place.flags = flags;
+  }
+
+  private jumpDirectTo(target: number, calls: boolean): void {
+    const { f, place } = this;
+    if (calls) {
+      const address = this.temporary('i64');
+      this.pushAddress(target);
+      f.set(address);
+      place.dirty = place.instruction!.dirtyAfter;
+      place.stores = false;
+      this.callOut(address);
+      return;
+    }
+    this.completeInstruction(target);
+    if (this.labels.length > 0 && !this.graph.position.has(target) && !this.inBranch) {
+      // An unconditional jump out of the region: a tail call, most likely.
+      const address = this.temporary('i64');
+      this.pushAddress(target);
+      f.set(address);
+      this.jumpOut(address);
+      return;
+    }
+    this.goTo(target, this.currentBlock());
+  }
+
+  /** Within one side of a statement that branches. */
+  private inBranch = false;
+
+  private conditional(value: Statement): void {
+    const { f } = this;
+    const touches = this.touchesFlags(value.whenTrue!) || this.touchesFlags(value.whenFalse!);
+    if (touches) {
+      // The sides meet with the flags in the locals.
+      this.settleFlags();
+      this.place.flags = DYNAMIC;
+    }
+    const outer = this.inBranch;
+    this.inBranch = true;
+    const { flags, pinned } = this.place;
+    const { dirty } = this.place;
+    this.push(value.args[0]!);
+    f.if();
+    this.side(value.whenTrue!, touches);
+    if (value.whenFalse!.length > 0) {
+      [this.place.flags, this.place.dirty] = [flags, dirty];
+      f.else();
+      this.side(value.whenFalse!, touches);
+    }
+    f.end();
+    // What either side has pinned stays out of use until this instruction ends.
+    for (const [local, type] of this.place.pinned) {
+      if (!pinned.has(local)) this.place.temporaries.push({ type, local });
+    }
+    this.place.pinned = pinned;
+    [this.place.flags, this.place.dirty] = [flags, dirty];
+    this.inBranch = outer;
+  }
+
+  private side(statements: readonly Statement[], touches: boolean): void {
+    const before = new Map(this.place.pinned);
     this.body(statements);
-    if (this.writesFlags(statements)) this.flushFlags();
-    this.place.flags = before;
+    if (touches) this.settleFlags();
+    for (const [local, type] of before) this.place.pinned.set(local, type);
   }
 
   private ensureLocal(value: Value): void {
@@ -549,31 +1000,45 @@ class RegionEmitter extends HandlerEmitter {
     this.keep(value);
   }
 
-  private setGpr(offset: number, sizeBytes: number, value: Value): void {
+  private getRegister(value: Value): void {
     const { f } = this;
-    const local = this.gpr(offset >> 3);
-    if (sizeBytes === 8) {
-      this.push(value);
-      f.set(local);
+    if (value.uses === 0) return;
+    const { offset } = value.location as { offset: number };
+    if (offset >= 128) {
+      super.statement(value);
       return;
     }
-    const mask = (1n << BigInt(sizeBytes * 8)) - 1n;
+    f.get(this.register(offset >> 3));
+    if ((offset & 7) !== 0) {
+      f.i64(8n);
+      f.pure('i64.shr_u');
+    }
+    if (value.size! < 8) {
+      f.i64((1n << BigInt(value.size! * 8)) - 1n);
+      f.pure('i64.and');
+    }
+    this.keep(value);
+  }
+
+  private setRegister(offset: number, sizeBytes: number, value: Value): void {
+    const { f } = this;
+    const local = this.register(offset >> 3);
     this.push(value);
-    f.i64(mask);
-    f.pure('i64.and');
-    if (sizeBytes === 4) {
-      f.set(local);
-      return;
+    if (sizeBytes < 8 && value.bits > sizeBytes * 8) {
+      f.i64((1n << BigInt(sizeBytes * 8)) - 1n);
+      f.pure('i64.and');
     }
-    const shift = BigInt((offset & 7) * 8);
-    if (shift !== 0n) {
-      f.i64(shift);
-      f.pure('i64.shl');
+    if (sizeBytes < 4) {
+      const shift = BigInt((offset & 7) * 8);
+      if (shift !== 0n) {
+        f.i64(shift);
+        f.pure('i64.shl');
+      }
+      f.get(local);
+      f.i64(BigInt.asUintN(64, ~(((1n << BigInt(sizeBytes * 8)) - 1n) << shift)));
+      f.pure('i64.and');
+      f.pure('i64.or');
     }
-    f.get(local);
-    f.i64(BigInt.asUintN(64, ~(mask << shift)));
-    f.pure('i64.and');
-    f.pure('i64.or');
     f.set(local);
   }
 
@@ -590,11 +1055,11 @@ class RegionEmitter extends HandlerEmitter {
       add();
     }
     if (place.base >= 0) {
-      f.get(this.gpr(place.base));
+      f.get(this.register(place.base));
       add();
     }
     if (place.index >= 0) {
-      f.get(this.gpr(place.index));
+      f.get(this.register(place.index));
       if (place.scaleShift > 0) {
         f.i64(BigInt(place.scaleShift));
         f.pure('i64.shl');
@@ -621,34 +1086,25 @@ class RegionEmitter extends HandlerEmitter {
   /** FS and GS: an offset that is not canonical is left to the instruction's own handler. */
   private checkOffset(): void {
     const { f } = this;
-    const offset = f.local('i64');
+    const offset = this.temporary('i64');
     pushNotCanonical(f, offset);
     f.if();
-    this.bail();
+    this.startAgain();
     f.end();
     f.get(offset);
   }
 
   /** Leaves at the present instruction, which its own handler then runs. */
-  private bail(): void {
-    const { f } = this;
-    const { flags } = this.place;
-    this.settleFlags();
-    f.i32(this.place.instruction === this.first ? BAIL.entry : BAIL.inside);
-    f.set(this.bails);
-    this.setTarget(this.place.instruction);
-    this.leave();
-    this.place.flags = flags;
+  protected override startAgain(): void {
+    const { offset } = this.place.instruction!;
+    this.leaveFor(offset === this.code.entry ? LEAVE.atEntry : LEAVE.inside);
+    this.setTarget(offset);
+    this.leaveHere();
   }
 
   /** Before a call that may raise an exception: the address of the instruction is made known. */
   protected override beforeSlow(): void {
-    const { f } = this;
-    f.get(CPU);
-    f.get(this.codePage);
-    f.i64(BigInt(this.place.instruction));
-    f.pure('i64.add');
-    f.memory('i64.store', STATE.rip.offset);
+    this.setField('rip', () => this.pushAddress(this.place.instruction!.offset));
   }
 
   protected override pushRecord(): void {
@@ -657,14 +1113,10 @@ class RegionEmitter extends HandlerEmitter {
 
   protected override returnIfStopped(): void {
     const { f } = this;
-    const { flags } = this.place;
-    f.get(CPU);
-    f.memory('i32.load', STATE.stop.offset);
+    this.loadField('stop');
     f.if();
-    this.settleFlags();
-    this.setTarget(this.place.instruction);
-    this.leave();
-    this.place.flags = flags;
+    this.setTarget(this.place.instruction!.offset);
+    this.leaveHere();
     f.end();
   }
 
@@ -676,31 +1128,58 @@ class RegionEmitter extends HandlerEmitter {
     f.set(this.leaving);
   }
 
-  protected override startAgain(): void {
-    this.bail();
-  }
-
   protected override call(value: Value): void {
-    const { f } = this;
+    const { f, place } = this;
     const name = value.name as RuntimeName;
     const signature: RuntimeSignature = RUNTIME[name];
+    const stateful = needsState(name);
     this.beforeSlow();
-    f.get(CPU);
-    f.i32(0);
-    f.memory('i32.store', STATE.record.offset);
+    this.setField('record', () => f.i32(0));
+    if (stateful) {
+      this.setField('instructionLength', () => f.i32(place.lengthBytes));
+      this.spill(place.instruction!.spilled);
+      this.flushFlags();
+      f.i32(FLAG_KIND.none);
+      f.set(this.flagKind);
+      this.storeBudget();
+    }
     for (const argument of value.args) this.push(argument);
     f.call(this.imports.runtime[name]);
     if (value.type !== 'none') this.keep(value);
-    if (signature.stops) this.returnIfStopped();
+    if (stateful) this.field('budget', this.budget);
+    if (!signature.stops && !stateful) return;
+    if (stateful) {
+      // Nothing is dirty in memory's view: what was has been spilled.
+      const { dirty } = place;
+      if (signature.stops) {
+        place.dirty = 0;
+        this.returnIfStopped();
+        place.dirty = dirty;
+      }
+      this.fill(place.instruction!.reloaded);
+    } else {
+      this.returnIfStopped();
+    }
   }
 }
 
-/** Emits a region whose first block is at `entry`. */
-export function emitRegion(imports: Imports, blocks: ReadonlyMap<number, RegionBlock>, entry: number): FunctionWriter {
+export interface EmittedRegion {
+  readonly writer: FunctionWriter;
+  /** Sites that must lie behind the region's record. */
+  readonly sites: number;
+}
+
+/** Emits a region as one function. */
+export function emitRegion(imports: Imports, code: RegionCode): EmittedRegion {
+  const described = new Map<number, FlowBlock>();
+  for (const [offset, block] of code.blocks) described.set(offset, describeBlock(block.body.body, block.next, needsState));
   const successors = (offset: number): number[] => {
-    const block = blocks.get(offset)!;
-    return [block.target, block.next].filter((to): to is number => to !== undefined && blocks.has(to));
+    if (code.single) return [];
+    const block = described.get(offset)!;
+    const targets = block.instructions.filter(({ kind }) => kind !== 'call').map(({ target }) => target);
+    return [...targets, block.next].filter((to): to is number => to !== undefined && described.has(to));
   };
-  const graph = new FlowGraph(entry, successors);
-  return new RegionEmitter(imports, blocks, graph).emit(entry);
+  const graph = new FlowGraph(code.entry, successors);
+  const flow = new RegisterFlow(described, graph);
+  return new RegionEmitter(imports, code, graph, flow).emit();
 }

@@ -7,8 +7,9 @@
 //
 // Precision: an instruction commits (registers, flags) only after its last step that can fault.
 
+import { constantBits, foldConstants, foldIdentity, resultBits } from './fold.ts';
 import type { StateField } from './guest-state.ts';
-import { STATE } from './guest-state.ts';
+import { FLAT_SEGMENT_OFFSET, STATE } from './guest-state.ts';
 import { PURE_OPERATIONS, type PureOperation, type ValueType } from './operations.ts';
 import { RUNTIME, type RuntimeName, type RuntimeSignature } from './runtime.ts';
 
@@ -112,6 +113,9 @@ export type NodeKind =
   | 'next-record'
   | 'instruction'
   | 'set-flags'
+  | 'new-flags'
+  | 'carry-word'
+  | 'set-carry-word'
   | 'target'
   | 'if'
   | 'jump-direct'
@@ -140,6 +144,10 @@ export interface Value {
   readonly variable?: Variable;
   readonly whenTrue?: Statement[];
   readonly whenFalse?: Statement[];
+  /** Of an instruction: offset of its direct branch's target. */
+  readonly target?: number;
+  /** How many low bits of an integer may be set. */
+  readonly bits: number;
   uses: number;
 }
 
@@ -159,8 +167,11 @@ export const ALIGNED_16 = 0x90;
 
 const mask = (sizeBytes: number): bigint => (1n << BigInt(sizeBytes * 8)) - 1n;
 
-/** `increment` and `decrement` have the carry, in bit 63, in the place of the second operand. */
-export type FlagKind = 'add' | 'subtract' | 'logic' | 'increment' | 'decrement';
+/**
+ * `increment` and `decrement` have the carry, in bit 63, in the place of the second operand; `carries` a word there
+ * whose bit n is the carry out of bit n, from which CF, OF and AF follow.
+ */
+export type FlagKind = 'add' | 'subtract' | 'logic' | 'increment' | 'decrement' | 'carries';
 
 /** The operation that set the flags last, so that a condition on them can be computed from its operands. */
 export interface FlagSource {
@@ -170,17 +181,23 @@ export interface FlagSource {
   readonly x: Value;
   readonly y: Value;
   readonly result: Value;
+  /** A word in which bits 63 and 62 are the carries of a later operation that changed CF and OF alone. */
+  readonly carry?: Value;
 }
 
 export class Builder {
   /** Known only until anything else writes flags. */
   flagSource: FlagSource | undefined;
-  /** Flags of additions, subtractions and logic stay operands and result (`set-flags`) until somebody reads them. */
+  /**
+   * For translated code: flags stay operands and result (`set-flags`) until somebody reads them, and what is known of
+   * the operands is used.
+   */
   readonly lazyFlags: boolean;
 
   constructor(lazyFlags = false) {
     this.lazyFlags = lazyFlags;
   }
+
   readonly body: Statement[] = [];
   private block: Statement[] = this.body;
   private nextId = 0;
@@ -189,7 +206,7 @@ export class Builder {
 
   private node(kind: NodeKind, type: ValueType | 'none', args: readonly Value[], rest: Node = {}): Value {
     for (const argument of args) argument.uses++;
-    const value: Value = { kind, type, args, id: this.nextId++, uses: 0, ...rest };
+    const value: Value = { kind, type, args, id: this.nextId++, uses: 0, bits: 64, ...rest };
     if (kind !== 'const') this.block.push(value);
     return value;
   }
@@ -197,11 +214,16 @@ export class Builder {
   // Constants and pure operations.
 
   i64(value: bigint | number): Value {
-    return this.node('const', 'i64', [], { constant: BigInt.asUintN(64, BigInt(value)) });
+    return this.integer('i64', BigInt.asUintN(64, BigInt(value)));
   }
 
   i32(value: number): Value {
-    return this.node('const', 'i32', [], { constant: value | 0 });
+    return this.integer('i32', value | 0);
+  }
+
+  private integer(type: 'i32' | 'i64', constant: bigint | number): Value {
+    const node = this.node('const', type, [], { constant });
+    return this.lazyFlags ? { ...node, bits: constantBits(node) } : node;
   }
 
   f32(value: number): Value {
@@ -232,7 +254,14 @@ export class Builder {
     for (let k = 0; k < args.length; k++) {
       if (args[k]!.type !== parameters[k]) throw new Error(`${name}: operand ${k} is ${args[k]!.type}`);
     }
-    return this.node('pure', result, args, { name });
+    if (!this.lazyFlags) return this.node('pure', result, args, { name });
+    const constant = foldConstants(name, args);
+    if (constant !== undefined) {
+      return result === 'i64' ? this.i64(constant) : this.i32(Number(BigInt.asIntN(32, constant)));
+    }
+    const same = foldIdentity(name, args);
+    if (same !== undefined) return same;
+    return this.node('pure', result, args, { name, bits: result === 'i64' ? resultBits(name, args) : 32 });
   }
 
   add = (a: Value, b: Value): Value => this.op('i64.add', a, b);
@@ -271,7 +300,8 @@ export class Builder {
   /** `condition` (i32) ? a : b. */
   select(condition: Value, a: Value, b: Value): Value {
     if (condition.type !== 'i32' || a.type !== b.type) throw new Error('select: an i32 and two values of one type');
-    return this.node('select', a.type, [condition, a, b]);
+    if (this.lazyFlags && condition.kind === 'const') return condition.constant === 0 ? b : a;
+    return this.node('select', a.type, [condition, a, b], { bits: Math.max(a.bits, b.bits) });
   }
 
   /** `i8x16.extract_lane_u` and its kin. */
@@ -313,16 +343,26 @@ export class Builder {
   /** Statements made by `then` run when `condition` (i32) is not 0, those of `otherwise` when it is. */
   if(condition: Value, then: () => void, otherwise?: () => void): void {
     if (condition.type !== 'i32') throw new Error('if: the condition is an i32');
+    if (this.lazyFlags && condition.kind === 'const') {
+      if (condition.constant !== 0) then();
+      else otherwise?.();
+      return;
+    }
     const outer = this.block;
     const thenBlock: Statement[] = [];
     const otherwiseBlock: Statement[] = [];
+    const before = this.flagSource;
     this.block = thenBlock;
     then();
+    let changed = this.flagSource !== before;
+    this.flagSource = before;
     if (otherwise !== undefined) {
       this.block = otherwiseBlock;
       otherwise();
+      changed ||= this.flagSource !== before;
     }
     this.block = outer;
+    this.flagSource = changed ? undefined : before;
     this.node('if', 'none', [condition], { whenTrue: thenBlock, whenFalse: otherwiseBlock });
   }
 
@@ -335,12 +375,13 @@ export class Builder {
 
   setField(name: StateField, value: Value): void {
     if (value.type !== (STATE[name].type === 'u64' ? 'i64' : 'i32')) throw new Error(`${name} has another type`);
+    if (name.startsWith('flag')) this.flagSource = undefined;
     this.node('set-field', 'none', [value], { name });
   }
 
   /** General or MMX register bytes as a zero-extended i64. */
   getRegister(location: Location, sizeBytes: number): Value {
-    return this.node('get-register', 'i64', [], { location, size: sizeBytes });
+    return this.node('get-register', 'i64', [], { location, size: sizeBytes, bits: sizeBytes * 8 });
   }
 
   /** Writes 1 or 2 bytes alone; 4 bytes clear the upper half; 8 bytes whole. */
@@ -373,7 +414,10 @@ export class Builder {
   }
 
   /** State offset of the memory operand's segment register, as an i32. */
-  segmentSlot(): Value {
+  segmentSlot(operand: OperandLift): Value {
+    if (operand.kind === 'memory' && operand.place !== undefined) {
+      return this.i32(operand.place.segment ?? FLAT_SEGMENT_OFFSET);
+    }
     const slot = this.node('location', 'i32', [], { location: { kind: 'slot', slot: 'segment' } });
     return this.op('i32.and', slot, this.i32(~31));
   }
@@ -390,7 +434,7 @@ export class Builder {
   // Memory. Addresses are linear.
 
   load(address: Value, sizeBytes: number): Value {
-    return this.node('load', 'i64', [address], { size: sizeBytes });
+    return this.node('load', 'i64', [address], { size: sizeBytes, bits: sizeBytes * 8 });
   }
 
   store(address: Value, sizeBytes: number, value: Value): void {
@@ -465,7 +509,7 @@ export class Builder {
 
   /** Read-modify-write at a linear address. */
   modifyAt(address: Value, sizeBytes: number, lock: boolean, change: (old: Value) => Value): Value {
-    const old = this.node('modify-load', 'i64', [address], { size: sizeBytes });
+    const old = this.node('modify-load', 'i64', [address], { size: sizeBytes, bits: sizeBytes * 8 });
     const value = change(old);
     this.node('modify-store', 'none', [old, address, value], { size: sizeBytes, lock });
     return old;
@@ -514,9 +558,32 @@ export class Builder {
     return this.node('next-rip', 'i64', []);
   }
 
-  /** Marks where an instruction begins: its offset in the page, and that of the next one. */
-  instruction(offset: number, nextOffset: number): void {
-    this.node('instruction', 'none', [], { size: offset, constant: nextOffset });
+  /** Marks where an instruction begins: its offset from the region's page, that of the next one and of its target. */
+  instruction(offset: number, nextOffset: number, target: number | undefined): void {
+    const place = { size: offset, constant: nextOffset };
+    this.node('instruction', 'none', [], target === undefined ? place : { ...place, target });
+  }
+
+  /** All arithmetic flags are about to be written: what they were does not matter. Only with `lazyFlags`. */
+  newFlags(): void {
+    this.flagSource = undefined;
+    this.node('new-flags', 'none', []);
+  }
+
+  /** CF and OF alone, by the flagC word. */
+  setCarryWord(word: Value): void {
+    if (!this.lazyFlags) {
+      this.flagSource = undefined;
+      this.setField('flagC', word);
+      return;
+    }
+    this.node('set-carry-word', 'none', [word]);
+    if (this.flagSource !== undefined) this.flagSource = { ...this.flagSource, carry: word };
+  }
+
+  /** The word whose bit 63 is CF. */
+  carryWord(): Value {
+    return this.lazyFlags ? this.node('carry-word', 'i64', []) : this.getField('flagC');
   }
 
   /** The flags are those of this operation; see FlagSource. Only with `lazyFlags`. */
@@ -542,9 +609,23 @@ export class Builder {
     this.node('jump-direct', 'none', []);
   }
 
+  /** The same as a call whose return address has been pushed. */
+  callDirect(): void {
+    this.node('jump-direct', 'none', [], { name: 'call' });
+  }
+
   /** Goes to an address computed at run time (an offset in CS, truncated to the operand size by the caller). */
   jump(target: Value): void {
     this.node('jump', 'none', [target]);
+  }
+
+  /** The same as a call whose return address has been pushed, and as a return. */
+  callTo(target: Value): void {
+    this.node('jump', 'none', [target], { name: 'call' });
+  }
+
+  returnTo(target: Value): void {
+    this.node('jump', 'none', [target], { name: 'return' });
   }
 
   /** Runs this instruction again (a repeated string instruction's next turn); interrupts are taken in between. */

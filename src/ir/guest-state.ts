@@ -69,6 +69,21 @@ export const STATE = {
   codeChanged: field(0x218 + 8, 'u32'),
   /** Scratch doublewords through which runtime functions hand over values. */
   scratch0: field(0x0f8, 'u64'),
+  /**
+   * Where RET would go back to the region whose nested call is being run; NO_RETURN where none is. See core.ts.
+   */
+  expectedReturn: field(0x3a0, 'u64'),
+  /** Not 0: the arithmetic flags are not in the words but follow from an operation (FLAG_KIND | sizeBytes << 8). */
+  flagKind: field(0x3a8, 'u32'),
+  /** Changes whenever code may be found elsewhere than before; bit 0: CPL is 3. */
+  codeEpoch: field(0x3ac, 'u32'),
+  /** The operation's values, as FLAG_KIND says. */
+  flagFirst: field(0x3b0, 'u64'),
+  flagSecond: field(0x3b8, 'u64'),
+  /** Nested calls of regions that are under way. */
+  callDepth: field(0x3c0, 'u32'),
+  /** Length of the instruction at `rip`, where a region calls the engine. */
+  instructionLength: field(0x3c4, 'u32'),
   cr0: field(0x200, 'u64'),
   cr2: field(0x208, 'u64'),
   cr3: field(0x210, 'u64'),
@@ -110,6 +125,9 @@ export const STATE = {
   x87Trap: field(0x504, 'u32'),
   sseTrap: field(0x508, 'u32'),
 } as const satisfies Record<string, Field>;
+
+/** Not canonical: no RET goes there. */
+export const NO_RETURN = 1n << 63n;
 
 export type StateField = keyof typeof STATE;
 

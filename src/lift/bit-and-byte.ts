@@ -1,7 +1,7 @@
 // Bit tests, scans, counts and CRC32 (Intel SDM volume 1, 5.1.6).
 
 import type { Builder, InstructionLift, Value } from '../ir/builder.ts';
-import { setCarry, setCarryOverflow } from './flags.ts';
+import { setCarryOverflow } from './flags.ts';
 import { type Lift, type Lifts, sizeOf } from './lift.ts';
 
 type Change = ((b: Builder, old: Value, bit: Value) => Value) | undefined;
@@ -33,7 +33,8 @@ const bitTest =
     } else {
       old = b.modify(target, i.lock, (value) => b.truncate(change(b, value, bit), size));
     }
-    setCarry(b, b.and(b.shrU(old, position), b.i64(1)));
+    // OF is undefined; the other flags stay.
+    setCarryOverflow(b, b.shl(b.shrU(old, position), b.i64(63)), b.i64(0));
   };
 
 /** BSF and BSR: a zero source sets ZF and leaves the destination as it was. */
@@ -51,6 +52,7 @@ const scan =
 function popcnt(b: Builder, i: InstructionLift): void {
   const source = b.read(i.operands[1]!);
   b.write(i.operands[0]!, b.op('i64.popcnt', source));
+  if (b.lazyFlags) b.newFlags();
   b.setField('flagZ', source);
   b.setField('flagN', b.i64(1));
   setCarryOverflow(b, b.i64(0), b.i64(0));

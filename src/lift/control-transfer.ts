@@ -37,7 +37,7 @@ const checkPush = (b: Builder, i: InstructionLift) => (): void => {
 function call(b: Builder, i: InstructionLift): void {
   if (!i.long) checkTarget(b, b.target(), i.operandBytes, checkPush(b, i));
   push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
-  b.jumpDirect();
+  b.callDirect();
 }
 
 /**
@@ -61,7 +61,7 @@ function callIndirect(b: Builder, i: InstructionLift): void {
   const target = b.read(i.operands[0]!);
   checkTarget(b, target, i.operandBytes, checkPush(b, i));
   push(b, i, i.operandBytes, b.truncate(b.nextRip(), i.operandBytes));
-  b.jump(target);
+  b.callTo(target);
 }
 
 function jmpIndirect(b: Builder, i: InstructionLift): void {
@@ -75,7 +75,7 @@ function ret(b: Builder, i: InstructionLift): void {
   checkTarget(b, value, i.operandBytes);
   release();
   if (i.operands.length > 0) setStackPointer(b, i, b.add(b.gpr(4, 8), b.read(i.operands[0]!)));
-  b.jump(value);
+  b.returnTo(value);
 }
 
 const loop =

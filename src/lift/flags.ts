@@ -26,13 +26,20 @@ const subtractBorrows = (b: Builder, x: Value, y: Value, result: Value): Value =
 
 /** Flags of result = x + y + carry, result = x - y - borrow: conditions do not follow from the operands alone. */
 export function setAddWithCarryFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
-  setAddFlags(b, sizeBytes, x, y, result);
-  b.flagSource = undefined;
+  setCarriesFlags(b, sizeBytes, result, addCarries(b, x, y, result));
+}
+
+function setCarriesFlags(b: Builder, sizeBytes: number, result: Value, carries: Value): void {
+  if (b.lazyFlags) {
+    b.setFlags({ kind: 'carries', sizeBytes, x: result, y: carries, result });
+    return;
+  }
+  setResult(b, sizeBytes, result);
+  setCarries(b, sizeBytes, carries);
 }
 
 export function setSubtractWithBorrowFlags(b: Builder, sizeBytes: number, x: Value, y: Value, result: Value): void {
-  setSubtractFlags(b, sizeBytes, x, y, result);
-  b.flagSource = undefined;
+  setCarriesFlags(b, sizeBytes, result, subtractBorrows(b, x, y, result));
 }
 
 /** Flags of result = x + y. Operands and result are zero-extended. */
@@ -71,10 +78,12 @@ export function setLogicFlags(b: Builder, sizeBytes: number, result: Value): voi
 /** A word with CF in bit 63. */
 function carryWord(b: Builder): Value {
   const source = b.flagSource;
-  if (source === undefined) return b.getField('flagC');
-  const { kind, x, y, result } = source;
+  if (source === undefined) return b.carryWord();
+  if (source.carry !== undefined) return source.carry;
+  const { kind, sizeBytes, x, y, result } = source;
   if (kind === 'increment' || kind === 'decrement') return y;
   if (kind === 'logic') return b.i64(0);
+  if (kind === 'carries') return b.shl(y, b.i64(64 - sizeBytes * 8));
   return b.shl(b.extend(kind === 'add' ? b.ltU(result, x) : b.ltU(x, y)), b.i64(63));
 }
 
@@ -95,20 +104,29 @@ export function setStepFlags(b: Builder, sizeBytes: number, x: Value, result: Va
 
 /** CF from bit 63 of `carry`, OF from bit 63 of `overflow`; the other flags stay. */
 export function setCarryOverflow(b: Builder, carry: Value, overflow: Value): void {
-  b.flagSource = undefined;
+  b.setCarryWord(carryOverflowWord(b, carry, overflow));
+}
+
+function carryOverflowWord(b: Builder, carry: Value, overflow: Value): Value {
   const cf = b.and(carry, b.i64(SIGN));
   const difference = b.and(b.xor(carry, overflow), b.i64(SIGN));
-  b.setField('flagC', b.or(cf, b.shrU(difference, b.i64(1))));
+  return b.or(cf, b.shrU(difference, b.i64(1)));
 }
 
 /** CF alone, from an i64 that is 0 or 1. */
 export function setCarry(b: Builder, carry: Value): void {
-  const overflow = b.xor(b.getField('flagC'), b.shl(b.getField('flagC'), b.i64(1)));
-  setCarryOverflow(b, b.shl(carry, b.i64(63)), overflow);
+  const old = b.getField('flagC');
+  setCarryOverflow(b, b.shl(carry, b.i64(63)), b.xor(old, b.shl(old, b.i64(1))));
 }
 
 /** ZF, SF and PF from a result; CF and OF from bits 63; AF clear. */
 export function setShiftFlags(b: Builder, sizeBytes: number, result: Value, carry: Value, overflow: Value): void {
+  if (b.lazyFlags) {
+    // The word of carries that says the same: CF at the top, CF xor OF below it, AF clear.
+    const word = carryOverflowWord(b, carry, overflow);
+    b.setFlags({ kind: 'carries', sizeBytes, x: result, y: b.shrU(word, b.i64(64 - sizeBytes * 8)), result });
+    return;
+  }
   setResult(b, sizeBytes, result);
   setCarryOverflow(b, carry, overflow);
   b.setField('flagA', b.i32(0));
@@ -116,9 +134,10 @@ export function setShiftFlags(b: Builder, sizeBytes: number, result: Value, carr
 
 /** Flags given one by one as i64 0 or 1; OF, SF and AF clear: COMISS, PTEST, POPCNT and their like. */
 export function setComparisonFlags(b: Builder, zero: Value, parity: Value, carry: Value): void {
+  if (b.lazyFlags) b.newFlags();
   b.setField('flagZ', b.xor(zero, b.i64(1)));
   b.setField('flagN', b.xor(parity, b.i64(1)));
-  setCarryOverflow(b, b.shl(carry, b.i64(63)), b.i64(0));
+  b.setField('flagC', carryOverflowWord(b, b.shl(carry, b.i64(63)), b.i64(0)));
   b.setField('flagA', b.i32(0));
 }
 
@@ -129,7 +148,7 @@ export function setZero(b: Builder, zeroWhenZero: Value): void {
 }
 
 /** CF as an i64 0 or 1. */
-export const carryFlag = (b: Builder): Value => b.shrU(b.getField('flagC'), b.i64(63));
+export const carryFlag = (b: Builder): Value => b.shrU(carryWord(b), b.i64(63));
 
 const overflowWord = (b: Builder): Value => {
   const carries = b.getField('flagC');
@@ -168,11 +187,13 @@ function baseCondition(b: Builder, code: number): Value {
 function directCondition(b: Builder, pair: number): Value | undefined {
   const source = b.flagSource;
   if (source === undefined) return undefined;
-  const { kind, sizeBytes, x, y, result } = source;
+  const { kind, sizeBytes, x, y, result, carry } = source;
   const signed = (value: Value): Value => b.signExtend(value, sizeBytes);
   if (pair === 2) return kind === 'subtract' ? b.eq(x, y) : b.eqz(result);
   if (pair === 4) return b.ltS(signed(result), b.i64(0));
+  if (carry !== undefined) return pair === 1 ? b.ltS(carry, b.i64(0)) : undefined;
   if (kind === 'increment' || kind === 'decrement') return pair === 1 ? b.ltS(y, b.i64(0)) : undefined;
+  if (kind === 'carries') return pair === 1 ? b.ltS(b.shl(y, b.i64(64 - sizeBytes * 8)), b.i64(0)) : undefined;
   if (kind === 'logic') {
     if (pair === 0 || pair === 1) return b.i32(0);
     if (pair === 3) return b.eqz(result);
@@ -211,10 +232,11 @@ export function arithmeticFlagsImage(b: Builder): Value {
 
 /** Sets CF, PF, AF, ZF, SF from an image in EFLAGS places; OF too unless `keepOverflow`. */
 export function setArithmeticFlagsImage(b: Builder, image: Value, keepOverflow = false): void {
+  if (b.lazyFlags && !keepOverflow) b.newFlags();
   const bit = (position: number): Value => b.and(b.shrU(image, b.i64(position)), b.i64(1));
   const overflow = keepOverflow ? overflowWord(b) : b.shl(bit(11), b.i64(63));
   b.setField('flagZ', b.xor(bit(6), b.i64(1)));
   b.setField('flagN', b.or(b.shl(bit(7), b.i64(63)), b.xor(bit(2), b.i64(1))));
   b.setField('flagA', b.wrap(b.shl(bit(4), b.i64(3))));
-  setCarryOverflow(b, b.shl(bit(0), b.i64(63)), overflow);
+  b.setField('flagC', carryOverflowWord(b, b.shl(bit(0), b.i64(63)), overflow));
 }

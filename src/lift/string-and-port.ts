@@ -54,7 +54,7 @@ const elementSize = (i: InstructionLift): number => sizeOf(i.operands.find((oper
 function movs(b: Builder, i: InstructionLift): void {
   const size = elementSize(i);
   if (i.repeat !== 'none') {
-    bulk(b, i, () => b.call('repMovs', b.i32(size), b.i32(i.addressBytes), b.segmentSlot()));
+    bulk(b, i, () => b.call('repMovs', b.i32(size), b.i32(i.addressBytes), b.segmentSlot(i.operands[1]!)));
     return;
   }
   const value = b.read(i.operands[1]!);
@@ -127,7 +127,7 @@ const stringPort =
     const address = b.i32(i.addressBytes);
     const run = (again: number): void => {
       if (name === 'ins') b.call('ins', size, address, b.i32(again));
-      else b.call('outs', size, address, b.i32(again), b.segmentSlot());
+      else b.call('outs', size, address, b.i32(again), b.segmentSlot(i.operands[1]!));
     };
     if (i.repeat === 'none') run(0);
     else bulk(b, i, () => run(1));

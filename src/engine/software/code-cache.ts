@@ -4,7 +4,7 @@
 // that only grows and is emptied as a whole.
 
 import type { CodeSize, DecodeFailure, Instruction } from '../../decode/instruction.ts';
-import { CODE_PAGE_TABLE_BYTES, RECORD } from '../../emit/record.ts';
+import { CODE_PAGE_TABLE_BYTES, RECORD, SITE } from '../../emit/record.ts';
 import { GUEST_RAM_OFFSET } from './layout.ts';
 
 const MAXIMUM_RUN = 64;
@@ -22,6 +22,15 @@ export interface CodePage {
   readonly runs: { first: number; count: number }[];
   /** How often the run loop found itself at an offset; the translator's. Gone with the page's code. */
   readonly samples: Map<number, number>;
+  /** Regions that begin in another page and have code of this one. */
+  readonly visitors: { readonly home: CodePage; readonly offset: number; readonly record: number }[];
+}
+
+/** A page besides the first that a region has code of. */
+export interface RegionPage {
+  /** Pages from the region's first. */
+  readonly delta: number;
+  readonly codePage: CodePage;
 }
 
 /** Code that shares a physical page, whatever its code size. */
@@ -60,6 +69,8 @@ export interface CodeCacheParts {
   ): void;
   forbidDirectWrites(page: number): void;
   clearCodeTlbs(): void;
+  /** Code may be elsewhere than it was: what a region remembers of other places counts no more. */
+  codeMoved(): void;
 }
 
 export class CodeCache {
@@ -103,6 +114,7 @@ export class CodeCache {
     this.watched.clear();
     this.flags.fill(0);
     this.parts.clearCodeTlbs();
+    this.parts.codeMoved();
     this.next = this.parts.recordsOffset;
     this.full = false;
   }
@@ -143,7 +155,7 @@ export class CodeCache {
     const table = this.allocate(CODE_PAGE_TABLE_BYTES);
     if (table === 0) return undefined;
     this.bytes.fill(0, table, table + CODE_PAGE_TABLE_BYTES);
-    const created: CodePage = { page, codeSize, table, runs: [], samples: new Map() };
+    const created: CodePage = { page, codeSize, table, runs: [], samples: new Map(), visitors: [] };
     this.pages.set(key, created);
     this.watch(page).pages.push(created);
     return created;
@@ -235,15 +247,18 @@ export class CodeCache {
     return built;
   }
 
-  /** Puts a record with this handler in front of the one at `offset`, which it links to. */
-  install(codePage: CodePage, offset: number, handler: number): void {
+  /** Puts a region's record with its sites in front of the record at `offset`, which it links to; 0 without room. */
+  install(codePage: CodePage, offset: number, handler: number, sites: number, others: readonly RegionPage[]): number {
     const slot = (codePage.table >> 2) + offset;
     const original = this.words[slot]!;
-    const record = this.allocate(RECORD.sizeBytes);
-    if (record === 0 || original === 0) return;
+    const sizeBytes = RECORD.sizeBytes + ((sites + 1) & ~1) * SITE.sizeBytes;
+    const record = this.allocate(sizeBytes);
+    if (record === 0 || original === 0) return 0;
+    this.bytes.fill(0, record, record + sizeBytes);
     this.parts.writeSpecial(record, 'link', offset, original);
     this.halves[(record + RECORD.handler) >> 1] = handler;
     this.words[slot] = record;
+    for (const { codePage: other } of others) other.visitors.push({ home: codePage, offset, record });
     // Branches of the page that were linked to the old record go to the region from now on.
     for (const { first, count } of codePage.runs) {
       for (let k = 0; k < count; k++) {
@@ -252,12 +267,22 @@ export class CodeCache {
       }
     }
     codePage.runs.push({ first: record, count: 1 });
+    return record;
   }
 
-  /** The instruction at an offset of the page; undefined where it is invalid or crosses the page's end. */
-  instructionAt(codePage: CodePage, offset: number): Instruction | undefined {
+  /** The instruction at an offset of the page; undefined where it is invalid or goes on in a page that is not known. */
+  instructionAt(codePage: CodePage, offset: number, next: () => CodePage | undefined): Instruction | undefined {
     const at = GUEST_RAM_OFFSET + codePage.page * 4096 + offset;
-    const found = this.parts.decode(this.bytes, at, 4096 - offset, codePage.codeSize);
+    let found = this.parts.decode(this.bytes, at, 4096 - offset, codePage.codeSize);
+    if (found === 'truncated') {
+      const second = next();
+      if (second === undefined) return undefined;
+      const behind = GUEST_RAM_OFFSET + second.page * 4096;
+      const joined = new Uint8Array(30);
+      joined.set(this.bytes.subarray(at, at + 4096 - offset));
+      joined.set(this.bytes.subarray(behind, behind + 15), 4096 - offset);
+      found = this.parts.decode(joined, 0, joined.length, codePage.codeSize);
+    }
     return typeof found === 'string' ? undefined : found;
   }
 
@@ -285,12 +310,19 @@ export class CodeCache {
   private invalidate(page: number): void {
     const watched = this.watched.get(page)!;
     this.invalidations++;
+    this.parts.codeMoved();
     watched.version++;
     watched.chunks.fill(0);
     for (const codePage of watched.pages) {
       for (const { first, count } of codePage.runs) {
         for (let k = 0; k < count; k++) this.halves[(first + k * RECORD.sizeBytes + RECORD.handler) >> 1] = 0;
       }
+      for (const { home, offset, record } of codePage.visitors) {
+        this.halves[(record + RECORD.handler) >> 1] = 0;
+        const slot = (home.table >> 2) + offset;
+        if (this.words[slot] === record) this.words[slot] = this.words[(record + RECORD.link) >> 2]!;
+      }
+      codePage.visitors.length = 0;
       codePage.runs.length = 0;
       codePage.samples.clear();
       this.bytes.fill(0, codePage.table, codePage.table + CODE_PAGE_TABLE_BYTES);

@@ -12,6 +12,7 @@ import {
   importLazily,
   type ServiceName,
 } from '../../emit/imports.ts';
+import { emitRegion, type RegionCode } from '../../emit/region.ts';
 import { Builder, type InstructionLift } from '../../ir/builder.ts';
 import type { RuntimeName } from '../../ir/runtime.ts';
 import { LIFTS } from '../../lift/lifts.ts';
@@ -30,6 +31,12 @@ export interface HandlerParts {
   readonly services: Readonly<Record<ServiceName, (...args: never[]) => unknown>>;
 }
 
+export interface PlacedRegion {
+  readonly handler: number;
+  /** Sites to lie behind its record. */
+  readonly sites: number;
+}
+
 type RunExport = (cpu: number, record: number) => void;
 
 export class HandlerTable {
@@ -42,7 +49,7 @@ export class HandlerTable {
   private next = FIRST_FORM;
   private nextRegion = FIRST_REGION;
   readonly run: RunExport;
-  modules = 1;
+  modules = 0;
 
   constructor(parts: HandlerParts) {
     this.parts = parts;
@@ -70,6 +77,10 @@ export class HandlerTable {
     entry.get(1);
     entry.memory('i32.load16_u', 0);
     entry.callIndirect(imports.handlerType);
+    entry.drop();
+    entry.get(0);
+    entry.call(imports.core.settleFlagWords);
+    entry.i32(0);
     module.define(run, entry);
     module.export('run', run);
     this.core = this.instantiate(module, {});
@@ -91,6 +102,7 @@ export class HandlerTable {
   ): Record<string, WebAssembly.ExportValue> {
     const module = new WebAssembly.Module(writer.finish());
     const { memory, runtime, services } = this.parts;
+    this.modules++;
     const instance = new WebAssembly.Instance(module, {
       env: { memory },
       runtime: runtime as unknown as WebAssembly.ModuleImports,
@@ -121,10 +133,10 @@ export class HandlerTable {
     return this.firstOfPair.get(index) ?? index;
   }
 
-  /** Adds a region's function in a module of its own; 0 when there are too many: see dropRegions. */
-  addRegion(emit: (imports: Imports) => FunctionWriter): number {
-    if (this.nextRegion === FIRST_REGION + MAXIMUM_REGIONS) return 0;
-    return this.placeRegion(this.nextRegion++, emit);
+  /** Adds a region's function in a module of its own; undefined when there are too many: see dropRegions. */
+  addRegion(code: RegionCode): PlacedRegion | undefined {
+    if (this.nextRegion === FIRST_REGION + MAXIMUM_REGIONS) return undefined;
+    return this.placeRegion(this.nextRegion++, code);
   }
 
   /** Lets go of every region. No record may name one any more. */
@@ -135,15 +147,16 @@ export class HandlerTable {
   }
 
   /** The same in a place that the next call takes over: single steps. */
-  scratchRegion(emit: (imports: Imports) => FunctionWriter): number {
-    return this.placeRegion(SCRATCH_REGION, emit);
+  scratchRegion(code: RegionCode): PlacedRegion {
+    return this.placeRegion(SCRATCH_REGION, code);
   }
 
-  private placeRegion(place: number, emit: (imports: Imports) => FunctionWriter): number {
+  private placeRegion(place: number, code: RegionCode): PlacedRegion {
     const module = new ModuleWriter();
     const imports = importLazily(module, this.maximumPages);
-    this.addFunctions(module, imports, place, [emit(imports)]);
-    return place;
+    const { writer, sites } = emitRegion(imports, code);
+    this.addFunctions(module, imports, place, [writer]);
+    return { handler: place, sites };
   }
 
   /** Finishes a module whose bodies have been emitted, and puts its functions into the table from `place` on. */
@@ -180,7 +193,6 @@ export class HandlerTable {
     if (first + twins.length > FIRST_REGION) throw new RangeError('the table of handlers is full');
     const bodies = twins.map((restarts) => emitHandler(builder, imports, long, restarts));
     this.addFunctions(module, imports, first, bodies);
-    this.modules++;
     this.indices.set(key, first);
     this.next += bodies.length;
     return first;

@@ -51,6 +51,9 @@ export class Mmu implements LinearMemory {
   private writable = false;
   private dirty = false;
 
+  /** Set by the engine: addresses may lead to other code than before. */
+  codeMoved: () => void = () => {};
+
   private nextKey = 1;
   private readonly pcidKeys = new Map<number, number>();
   /** 2 MiB and 1 GiB regions of which the TLB holds pieces: INVLPG of one address drops them all. */
@@ -94,6 +97,7 @@ export class Mmu implements LinearMemory {
     const known = keep ? this.pcidKeys.get(pcid) : undefined;
     if (known !== undefined) {
       this.cpu.set('tlbKey', BigInt(known));
+      this.codeMoved();
       return;
     }
     this.takeNewKey(pcid);
@@ -114,6 +118,7 @@ export class Mmu implements LinearMemory {
     const key = this.nextKey++;
     this.pcidKeys.set(pcid, key);
     this.cpu.set('tlbKey', BigInt(key));
+    this.codeMoved();
   }
 
   private clearTlbs(): void {
@@ -125,6 +130,7 @@ export class Mmu implements LinearMemory {
 
   /** Forgets the translations of one page, global ones of every address space included. */
   invalidatePage(low: number, high: number): void {
+    this.codeMoved();
     const region2m = (high >>> 0) * 2048 + (low >>> 21);
     if (this.large2m.has(region2m) || this.large1g.has(Math.floor(region2m / 512))) {
       this.flushAll();

@@ -1,19 +1,34 @@
-// Which instructions become a region: from a hot entry along direct branches within the page, as long as each can be
-// translated. What cannot be (another page, a system instruction) is an exit.
+// Which instructions become a region: from a hot entry along direct branches and behind calls, through a few pages, as
+// long as each can be translated. What cannot be is an exit.
 
 import type { Instruction } from '../../decode/instruction.ts';
 import { BASE_RIP, SEGMENT_INDEX } from '../../decode/instruction.ts';
-import { REGION_RUNTIME, type RegionBlock } from '../../emit/region.ts';
+import type { RegionBlock, RegionCode } from '../../emit/region.ts';
 import { Builder, type InstructionLift, type OperandLift, type Statement } from '../../ir/builder.ts';
 import { segmentOffset } from '../../ir/guest-state.ts';
 import { LIFTS } from '../../lift/lifts.ts';
 import { formOf, registerOffset } from './forms.ts';
 
 const MAXIMUM_INSTRUCTIONS = 400;
-const MAXIMUM_BLOCKS = 80;
+const MAXIMUM_BLOCKS = 100;
 
 /** Kinds of statements that only the interpreter knows. */
-const UNTRANSLATED: ReadonlySet<string> = new Set(['again', 'leave', 'leave-next', 'location', 'next-record']);
+const UNTRANSLATED: ReadonlySet<string> = new Set(['location', 'next-record']);
+
+/** Runtime functions that look at the decoded record of their instruction. */
+const RECORD_READERS: ReadonlySet<string> = new Set([
+  'x87',
+  'x87PrepareStore',
+  'x87CommitStore',
+  'x87Environment',
+  'x87Wait',
+  'mmxEnter',
+  'emms',
+  'fxsave',
+  'fxrstor',
+  'xsave',
+  'xrstor',
+]);
 
 /** The form of an instruction with its operands known. Undefined where a region cannot hold it. */
 function constantLift(instruction: Instruction): InstructionLift | undefined {
@@ -24,9 +39,10 @@ function constantLift(instruction: Instruction): InstructionLift | undefined {
   for (const [position, operand] of instruction.operands.entries()) {
     switch (operand.kind) {
       case 'register': {
-        if (operand.file !== 'gpr' && operand.file !== 'xmm') return undefined;
+        if (operand.file === 'mmx') return undefined;
+        const file = operand.file === 'gpr' || operand.file === 'xmm' ? operand.file : 'index';
         const location = { kind: 'fixed', offset: registerOffset(operand) } as const;
-        operands.push({ kind: 'register', file: operand.file, location, sizeBytes: operand.sizeBytes });
+        operands.push({ kind: 'register', file, location, sizeBytes: operand.sizeBytes });
         break;
       }
       case 'memory': {
@@ -63,7 +79,7 @@ function constantLift(instruction: Instruction): InstructionLift | undefined {
 function isTranslatable(statements: readonly Statement[]): boolean {
   return statements.every((statement) => {
     if (UNTRANSLATED.has(statement.kind)) return false;
-    if (statement.kind === 'call' && !REGION_RUNTIME.has(statement.name!)) return false;
+    if (statement.kind === 'call' && RECORD_READERS.has(statement.name!)) return false;
     return isTranslatable(statement.whenTrue ?? []) && isTranslatable(statement.whenFalse ?? []);
   });
 }
@@ -71,10 +87,16 @@ function isTranslatable(statements: readonly Statement[]): boolean {
 interface Decoded {
   readonly instruction: Instruction;
   readonly lift: InstructionLift;
+  /** Offset of the direct branch's target; a repeated string instruction goes to itself. */
+  readonly target: number | undefined;
+  readonly calls: boolean;
 }
 
-export interface PageCode {
-  /** The instruction at an offset of the page; undefined where there is none or it crosses the page's end. */
+export interface CodeSource {
+  /**
+   * The instruction at an offset from the page of the region's entry; undefined where there is none, or none that the
+   * region may hold.
+   */
   decode(offset: number): Instruction | undefined;
 }
 
@@ -87,64 +109,69 @@ function relocate(lift: InstructionLift, nextOffset: number): InstructionLift {
   return { ...lift, operands };
 }
 
-export interface Region {
-  readonly entry: number;
-  readonly blocks: ReadonlyMap<number, RegionBlock>;
+export interface Region extends RegionCode {
   readonly instructions: number;
 }
 
 /** Forms a region from `entry`; undefined when not even its first instruction can be translated. */
-export function formRegion(page: PageCode, entry: number, maximum = MAXIMUM_INSTRUCTIONS): Region | undefined {
+export function formRegion(source: CodeSource, entry: number, maximum = MAXIMUM_INSTRUCTIONS): Region | undefined {
   const decoded = new Map<number, Decoded>();
   const leaders = new Set<number>([entry]);
   const pending = [entry];
   while (pending.length > 0 && decoded.size < maximum && leaders.size < MAXIMUM_BLOCKS) {
     let offset = pending.shift()!;
-    while (offset >= 0 && offset < 4096 && !decoded.has(offset) && decoded.size < maximum) {
-      const found = translate(page, offset);
+    for (;;) {
+      if (decoded.has(offset)) {
+        leaders.add(offset);
+        break;
+      }
+      if (decoded.size >= maximum) break;
+      const found = translate(source, offset);
       if (found === undefined) break;
       decoded.set(offset, found);
-      const { instruction } = found;
+      const { instruction, target, calls } = found;
       const next = offset + instruction.lengthBytes;
-      const target = branchTarget(instruction, next);
-      if (target !== undefined && instruction.row.lift !== 'call') {
-        if (target >= 0 && target < 4096) {
-          leaders.add(target);
-          pending.push(target);
-        }
-        leaders.add(next);
+      if (target !== undefined && !calls) {
+        leaders.add(target);
+        if (target !== offset) pending.push(target);
       }
       if (!fallsThrough(instruction)) break;
+      if (calls) leaders.add(next);
       offset = next;
     }
   }
   if (!decoded.has(entry)) return undefined;
   const blocks = new Map<number, RegionBlock>();
+  let spansPages = false;
   for (const leader of leaders) {
     if (decoded.has(leader)) blocks.set(leader, buildBlock(decoded, leaders, leader));
   }
-  return { entry, blocks, instructions: decoded.size };
+  for (const [offset, { instruction }] of decoded) {
+    if (offset < 0 || offset + instruction.lengthBytes > 4096) spansPages = true;
+  }
+  return { entry, blocks, spansPages, single: maximum === 1, instructions: decoded.size };
 }
 
-function translate(page: PageCode, offset: number): Decoded | undefined {
-  const instruction = page.decode(offset);
+function translate(source: CodeSource, offset: number): Decoded | undefined {
+  const instruction = source.decode(offset);
   if (instruction === undefined) return undefined;
   const lift = constantLift(instruction);
   const write = LIFTS[instruction.row.lift];
   if (lift === undefined || write === undefined) return undefined;
   const probe = new Builder(true);
   write(probe, lift);
-  return isTranslatable(probe.body) ? { instruction, lift } : undefined;
-}
-
-function branchTarget(instruction: Instruction, next: number): number | undefined {
+  if (!isTranslatable(probe.body)) return undefined;
+  const next = offset + instruction.lengthBytes;
   const relative = instruction.operands.find((operand) => operand.kind === 'relative');
-  return relative?.kind === 'relative' ? next + relative.displacement : undefined;
+  let target = relative?.kind === 'relative' ? next + relative.displacement : undefined;
+  if (target === undefined && instruction.repeat !== 'none') target = offset;
+  return { instruction, lift, target, calls: instruction.row.lift === 'call' || instruction.row.lift === 'call-indirect' };
 }
 
-/** Whether the following instruction may run after this one. */
+/** Whether the following instruction may run after this one; a call's callee may come back. */
 function fallsThrough(instruction: Instruction): boolean {
   const { lift, ends } = instruction.row;
+  if (lift === 'call' || lift === 'call-indirect' || lift === 'sti') return true;
   return ends !== true || lift === 'jcc' || lift.startsWith('loop') || lift === 'jrcxz';
 }
 
@@ -153,15 +180,13 @@ function buildBlock(decoded: ReadonlyMap<number, Decoded>, leaders: ReadonlySet<
   let offset = first;
   for (;;) {
     const found = decoded.get(offset);
-    if (found === undefined) return { offset: first, body, target: undefined, next: offset };
-    const { instruction, lift } = found;
+    if (found === undefined) return { offset: first, body, next: offset };
+    const { instruction, lift, target, calls } = found;
     const next = offset + instruction.lengthBytes;
-    body.instruction(offset, next);
+    body.instruction(offset, next, target);
     LIFTS[lift.lift]!(body, relocate(lift, next));
-    const target = branchTarget(instruction, next);
-    const falls = fallsThrough(instruction);
-    if (target !== undefined || !falls) return { offset: first, body, target, next: falls ? next : undefined };
-    if (leaders.has(next)) return { offset: first, body, target: undefined, next };
+    if (!fallsThrough(instruction)) return { offset: first, body, next: undefined };
+    if (calls || leaders.has(next)) return { offset: first, body, next };
     offset = next;
   }
 }

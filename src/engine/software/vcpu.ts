@@ -11,10 +11,12 @@
 import { createDecoder } from '../../decode/decoder.ts';
 import type { CodeSize, Instruction } from '../../decode/instruction.ts';
 import { FIRST_REGION, type ServiceName } from '../../emit/imports.ts';
-import { RECORD } from '../../emit/record.ts';
+import { RECORD, REGION_RECORD, SITE } from '../../emit/record.ts';
+import { MAXIMUM_CALL_DEPTH } from '../../emit/region.ts';
 import { ALIGNED_16 } from '../../ir/builder.ts';
 import {
   FLAT_SEGMENT_OFFSET,
+  NO_RETURN,
   SEGMENT_FIELDS,
   STATE,
   STEP_RECORDS_OFFSET,
@@ -30,7 +32,7 @@ import { GPR_NAMES_64 } from '../../isa/registers.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
 import * as bulk from './bulk-string.ts';
-import { CodeCache, type CodePage } from './code-cache.ts';
+import { CodeCache, type CodePage, type RegionPage } from './code-cache.ts';
 import { CpuState } from './cpu-state.ts';
 import { floatRuntime } from './float-runtime.ts';
 import { formOf, writeOperands } from './forms.ts';
@@ -42,7 +44,7 @@ import * as image from './processor-state.ts';
 import type { RuntimeFunctions } from './runtime-functions.ts';
 import * as system from './system-registers.ts';
 import * as transfer from './transfers.ts';
-import { Translator } from './translator.ts';
+import { type CodeAround, Translator } from './translator.ts';
 import { X87 } from './x87.ts';
 
 /** Jumps between two polls: some 100 microseconds of work. */
@@ -130,8 +132,10 @@ export class SoftwareVcpu implements Vcpu {
       writeSpecial: (record, kind, ip, link) => this.writeSpecial(record, SPECIAL_HANDLERS[kind], ip, link),
       forbidDirectWrites: (page) => this.mmu.forbidDirectWrites(page),
       clearCodeTlbs: () => this.mmu.clearCodeTlbs(),
+      codeMoved: () => this.codeMoved(),
     });
     this.mmu.attachCode(this.code);
+    this.mmu.codeMoved = () => this.codeMoved();
     this.mmu.stackFault = () => this.usesStack();
     this.view.setUint32(this.base + FLAT_SEGMENT_OFFSET + SEGMENT_FIELDS.flat, 1, true);
     const self = this;
@@ -179,15 +183,21 @@ export class SoftwareVcpu implements Vcpu {
     this.translator = new Translator(
       {
         handlers: this.handlers,
-        decode: (page, offset) => {
-          const instruction = this.code.instructionAt(page, offset);
-          if (instruction !== undefined) this.code.markTranslated(page, offset, instruction.lengthBytes);
+        decode: (page, offset, next) => {
+          const instruction = this.code.instructionAt(page, offset, next);
+          if (instruction === undefined) return undefined;
+          this.code.markTranslated(page, offset, instruction.lengthBytes);
+          const beyond = offset + instruction.lengthBytes - 4096;
+          if (beyond > 0) this.code.markTranslated(next()!, 0, beyond);
           return instruction;
         },
         requestFlush: () => {
           this.code.full = true;
         },
-        install: (page, offset, handler) => this.code.install(page, offset, handler),
+        install: (page, offset, handler, sites, others) => {
+          const record = this.code.install(page, offset, handler, sites, others);
+          if (record !== 0 && others.length > 0) this.regionPages.set(record, others);
+        },
       },
       options.translateAfterSamples ?? DEFAULT_SAMPLES,
     );
@@ -199,6 +209,9 @@ export class SoftwareVcpu implements Vcpu {
   readonly translator: Translator;
   private readonly translatesSteps: boolean;
   private readonly translatesFirst: boolean;
+  /** Regions of several pages: record -> where else their code lies. */
+  private readonly regionPages = new Map<number, readonly RegionPage[]>();
+  private epoch = 1;
   private resolvedPage: CodePage | undefined;
   private resolvedOffset = 0;
   private single = false;
@@ -250,6 +263,7 @@ export class SoftwareVcpu implements Vcpu {
 
   private nextRip(): bigint {
     const record = this.cpu.get32('record');
+    if (record === 0) return BigInt.asUintN(64, this.cpu.get('rip') + BigInt(this.cpu.get32('instructionLength')));
     return this.ripOf(this.view.getUint16(record + RECORD.ip, true) + this.view.getUint8(record + RECORD.length));
   }
 
@@ -278,6 +292,7 @@ export class SoftwareVcpu implements Vcpu {
     const long = (cpu.getLow('efer') & EFER.LMA) !== 0 && (cs & SEGMENT_ATTRIBUTE.L) !== 0;
     const codeSize: CodeSize = long ? 64 : (cs & SEGMENT_ATTRIBUTE.DB) !== 0 ? 32 : 16;
     const cpl = cpu.get32('cpl');
+    this.writeEpoch();
     cpu.set32('codeSize', codeSize);
     const codeSegment = base + segmentOffset(1);
     const codeLimit = view.getUint32(codeSegment + SEGMENT_FIELDS.limit, true);
@@ -327,6 +342,78 @@ export class SoftwareVcpu implements Vcpu {
     this.mmu.watchedPages = watched;
     this.mmu.flushAll();
     this.refreshSlow();
+  }
+
+  /** Code may be elsewhere than it was: what regions remember of other places counts no more. */
+  private codeMoved(): void {
+    this.epoch = (this.epoch + 1) & 0x7fffffff;
+    this.writeEpoch();
+  }
+
+  /** What a supervisor has found says nothing of what a user may execute. */
+  private writeEpoch(): void {
+    this.cpu.set32('codeEpoch', ((this.epoch << 1) | (this.cpu.get32('cpl') === 3 ? 1 : 0)) >>> 0);
+  }
+
+  /** The code around an address of the present address space. */
+  private around(linear: bigint): CodeAround {
+    return {
+      page: (delta) => {
+        const page = this.physicalCodePage(linear, delta);
+        return page === undefined ? undefined : this.code.page(page, this.cpu.get32('codeSize') as CodeSize);
+      },
+    };
+  }
+
+  /** The physical page `delta` pages from an address, if it can be executed now. */
+  private physicalCodePage(linear: bigint, delta: number): number | undefined {
+    const { cpu } = this;
+    const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
+    const cr2 = cpu.get('cr2');
+    try {
+      const guestPhysical = this.mmu.fetch(Number(at & 0xfffff000n) | 0, Number(at >> 32n) | 0);
+      return guestPhysical < this.ramBytes ? guestPhysical / 4096 : undefined;
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+      cpu.set('cr2', cr2);
+      return undefined;
+    }
+  }
+
+  private verifyRegion(record: number): boolean {
+    const pages = this.regionPages.get(record);
+    if (pages === undefined) return false;
+    const linear = this.cpu.get('codePage');
+    for (const { delta, codePage } of pages) {
+      if (this.physicalCodePage(linear, delta) !== codePage.page) return false;
+    }
+    const { view, base } = this;
+    view.setUint32(record + REGION_RECORD.verifiedEpoch, this.cpu.get32('codeEpoch'), true);
+    view.setBigUint64(record + REGION_RECORD.verifiedPage, view.getBigUint64(base + STATE.codePage.offset, true), true);
+    return true;
+  }
+
+  /** The budget is used up at `rip`: true when the run loop is wanted. */
+  private pollInside(): boolean {
+    if (this.single || this.code.full) return true;
+    const { host } = this;
+    if (host.poll()) return true;
+    this.nmiPending ||= host.takeNmi();
+    const enabled = (this.eflagsSystem & EFLAGS.IF) !== 0;
+    if (this.nmiPending || (enabled && host.interruptPending())) return true;
+    this.view.setInt32(this.base + STATE.budget.offset, BUDGET, true);
+    this.sampleAt(this.cpu.get('rip'));
+    return this.code.full;
+  }
+
+  /** Generated code is about to go to this offset in CS. */
+  private sampleAt(rip: bigint): void {
+    const linear = BigInt.asUintN(64, rip + this.cpu.get('codeBase'));
+    const page = this.physicalCodePage(linear, 0);
+    const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32('codeSize') as CodeSize);
+    if (codePage === undefined) return;
+    const offset = Number(linear & 0xfffn);
+    if (this.code.record(codePage, offset) !== 0) this.translator.sample(codePage, offset, this.around(linear));
   }
 
   // Services of generated code.
@@ -380,6 +467,8 @@ export class SoftwareVcpu implements Vcpu {
           return 0;
         }
       },
+      poll: () => (this.pollInside() ? 1 : 0),
+      verifyRegion: (_cpu, record) => (this.verifyRegion(record!) ? 1 : 0),
       resolve: () => {
         try {
           return this.resolve();
@@ -462,7 +551,7 @@ export class SoftwareVcpu implements Vcpu {
     const codePage = this.code.page((guestPhysical - offset) / 4096, cpu.get32('codeSize') as CodeSize);
     let record = codePage === undefined ? 0 : this.code.record(codePage, offset);
     if (this.translatesFirst && record !== 0 && !this.single) {
-      this.translator.translateOnce(codePage!, offset);
+      this.translator.translateOnce(codePage!, offset, this.around(cpu.get('rip')));
       record = this.code.record(codePage!, offset);
     }
     if (record === 0) {
@@ -837,6 +926,7 @@ export class SoftwareVcpu implements Vcpu {
 
   private flushCode(): void {
     this.code.flush();
+    this.regionPages.clear();
     this.handlers.dropRegions();
   }
 
@@ -847,9 +937,14 @@ export class SoftwareVcpu implements Vcpu {
       if (record !== 0) {
         if (this.polled) {
           this.polled = false;
-          if (this.translator.sample(this.resolvedPage!, this.resolvedOffset)) record = this.resolve();
+          const around = this.around(this.cpu.get('rip'));
+          if (this.translator.sample(this.resolvedPage!, this.resolvedOffset, around)) record = this.resolve();
         }
-        if (record !== 0) this.handlers.run(this.base, record);
+        if (record !== 0) {
+          this.cpu.set('expectedReturn', NO_RETURN);
+          this.cpu.set32('callDepth', 0);
+          this.handlers.run(this.base, record);
+        }
       }
     } catch (error) {
       this.caught(error);
@@ -905,7 +1000,7 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Runs exactly one instruction. */
   private enterSingle(): void {
-    const { view, base } = this;
+    const { cpu, view, base } = this;
     this.single = true;
     this.untrapped = false;
     try {
@@ -932,6 +1027,10 @@ export class SoftwareVcpu implements Vcpu {
           : 0;
         const region = copy + 2 * RECORD.sizeBytes;
         if (translated !== 0) this.writeSpecial(region, translated, view.getUint16(copy + RECORD.ip, true), copy);
+        // No site of the region before, and no call: it would run more than the instruction.
+        this.bytes.fill(0, region + RECORD.sizeBytes, region + RECORD.sizeBytes + 4 * SITE.sizeBytes);
+        cpu.set('expectedReturn', NO_RETURN);
+        cpu.set32('callDepth', MAXIMUM_CALL_DEPTH);
         this.handlers.run(base, translated === 0 ? copy : region);
         view.setInt32(base + STATE.budget.offset, budget - 1, true);
       }
@@ -1015,6 +1114,7 @@ export class SoftwareVcpu implements Vcpu {
     const dpl = (state.segments.ss.attributes & SEGMENT_ATTRIBUTE.DPL_MASK) >> SEGMENT_ATTRIBUTE.DPL_SHIFT;
     cpu.set32('cpl', protectedMode ? (vm86 ? 3 : dpl) : 0);
     cpu.set32('stop', 0);
+    cpu.set32('flagKind', 0);
     this.shadow = events.interruptShadow;
     this.stackShadow = false;
     this.nmiBlocked = events.nmiBlocked;

@@ -1,0 +1,125 @@
+// Constant folding and the widths of integers, done while the builder builds: with an instruction's operands known,
+// much of what its lifting function writes is known too.
+
+import type { Value } from './builder.ts';
+import type { PureOperation } from './operations.ts';
+
+const ALL = 0xffffffffffffffffn;
+
+const signed = (value: bigint): bigint => BigInt.asIntN(64, value);
+
+/** i64 operations on unsigned 64-bit values; comparisons give 0 or 1. */
+const BINARY: Readonly<Partial<Record<PureOperation, (x: bigint, y: bigint) => bigint>>> = {
+  'i64.add': (x, y) => x + y,
+  'i64.sub': (x, y) => x - y,
+  'i64.mul': (x, y) => x * y,
+  'i64.and': (x, y) => x & y,
+  'i64.or': (x, y) => x | y,
+  'i64.xor': (x, y) => x ^ y,
+  'i64.shl': (x, y) => x << (y & 63n),
+  'i64.shr_u': (x, y) => x >> (y & 63n),
+  'i64.shr_s': (x, y) => signed(x) >> (y & 63n),
+  'i64.eq': (x, y) => (x === y ? 1n : 0n),
+  'i64.ne': (x, y) => (x !== y ? 1n : 0n),
+  'i64.lt_u': (x, y) => (x < y ? 1n : 0n),
+  'i64.lt_s': (x, y) => (signed(x) < signed(y) ? 1n : 0n),
+};
+
+const UNARY: Readonly<Partial<Record<PureOperation, (x: bigint) => bigint>>> = {
+  'i64.eqz': (x) => (x === 0n ? 1n : 0n),
+  'i32.eqz': (x) => (x === 0n ? 1n : 0n),
+  'i32.wrap_i64': (x) => x & 0xffffffffn,
+  'i64.extend_i32_u': (x) => x,
+  'i64.extend8_s': (x) => BigInt.asIntN(8, x),
+  'i64.extend16_s': (x) => BigInt.asIntN(16, x),
+  'i64.extend32_s': (x) => BigInt.asIntN(32, x),
+};
+
+const constantOf = (value: Value): bigint | undefined => {
+  if (value.kind !== 'const') return undefined;
+  if (value.type === 'i64') return value.constant as bigint;
+  return value.type === 'i32' ? BigInt((value.constant as number) >>> 0) : undefined;
+};
+
+/** The result as an unsigned 64-bit integer; undefined where it is not known. */
+export function foldConstants(name: PureOperation, args: readonly Value[]): bigint | undefined {
+  const x = constantOf(args[0]!);
+  if (x === undefined) return undefined;
+  if (args.length === 1) {
+    const result = UNARY[name]?.(x);
+    return result === undefined ? undefined : result & ALL;
+  }
+  const y = constantOf(args[1]!);
+  if (y === undefined || args.length !== 2) return undefined;
+  const result = BINARY[name]?.(x, y);
+  return result === undefined ? undefined : result & ALL;
+}
+
+/** An operand that is the result by itself: x + 0, x & all ones, x << 0 and their kin. */
+export function foldIdentity(name: PureOperation, args: readonly Value[]): Value | undefined {
+  const [x, y] = args;
+  if (y === undefined) return undefined;
+  const right = constantOf(y);
+  const left = constantOf(x!);
+  switch (name) {
+    case 'i64.add':
+    case 'i64.or':
+    case 'i64.xor':
+      if (right === 0n) return x;
+      return left === 0n ? y : undefined;
+    case 'i64.sub':
+    case 'i64.shl':
+    case 'i64.shr_u':
+    case 'i64.shr_s':
+      return right === 0n ? x : undefined;
+    case 'i64.and':
+      // A mask that covers all that the operand can hold.
+      return right !== undefined && isMask(right) && x!.bits <= bitLength(right) ? x : undefined;
+    default:
+      return undefined;
+  }
+}
+
+const isMask = (value: bigint): boolean => (value & (value + 1n)) === 0n;
+
+function bitLength(value: bigint): number {
+  return value === 0n ? 0 : value.toString(2).length;
+}
+
+/** How many low bits of an i64 result may be set. */
+export function resultBits(name: PureOperation, args: readonly Value[]): number {
+  const [x, y] = args;
+  switch (name) {
+    case 'i64.and':
+      return Math.min(x!.bits, y!.bits);
+    case 'i64.or':
+    case 'i64.xor':
+      return Math.max(x!.bits, y!.bits);
+    case 'i64.add':
+      return Math.min(64, Math.max(x!.bits, y!.bits) + 1);
+    case 'i64.mul':
+      return Math.min(64, x!.bits + y!.bits);
+    case 'i64.shl': {
+      const count = constantOf(y!);
+      return count === undefined ? 64 : Math.min(64, x!.bits + Number(count & 63n));
+    }
+    case 'i64.shr_u': {
+      const count = constantOf(y!);
+      return count === undefined ? x!.bits : Math.max(0, x!.bits - Number(count & 63n));
+    }
+    case 'i64.div_u':
+      return x!.bits;
+    case 'i64.rem_u':
+      return Math.min(x!.bits, y!.bits);
+    case 'i64.extend_i32_u':
+      return Math.min(32, x!.bits);
+    default:
+      return 64;
+  }
+}
+
+/** How many low bits of a constant are in use. */
+export function constantBits(value: Value): number {
+  const constant = constantOf(value);
+  return constant === undefined ? 64 : bitLength(constant);
+}
