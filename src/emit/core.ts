@@ -807,6 +807,7 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   const define = (name: CoreName, writer: FunctionWriter): void => {
     module.define(imports.core[name], writer);
     module.export(name, imports.core[name]);
+    module.name(imports.core[name], name);
   };
   define('slowLoad1', slowLoad(imports, 1));
   define('slowLoad2', slowLoad(imports, 2));

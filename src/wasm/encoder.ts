@@ -295,6 +295,7 @@ export class ModuleWriter {
   private readonly functionImports: FunctionImport[] = [];
   private readonly otherImports: ByteWriter[] = [];
   private readonly functions: { typeIndex: number; body: Uint8Array | undefined }[] = [];
+  private readonly names: [number, string][] = [];
   private readonly exports: [string, number][] = [];
   private table: { name: string; size: number; filler: number } | undefined;
   private tableType = 0;
@@ -359,6 +360,11 @@ export class ModuleWriter {
 
   define(functionIndex: number, writer: FunctionWriter): void {
     this.functions[functionIndex - this.functionImports.length]!.body = writer.finish();
+  }
+
+  /** A name for profilers and stack traces (name section, core specification appendix 7.4). */
+  name(functionIndex: number, name: string): void {
+    this.names.push([functionIndex, name]);
   }
 
   export(name: string, functionIndex: number): void {
@@ -457,6 +463,20 @@ export class ModuleWriter {
         writer.bytes(body);
       }
     });
+    if (this.names.length > 0) {
+      section(0, (writer) => {
+        writer.name('name');
+        const map = new ByteWriter();
+        map.u32(this.names.length);
+        for (const [index, name] of this.names) {
+          map.u32(index);
+          map.name(name);
+        }
+        writer.byte(1);
+        writer.u32(map.length);
+        writer.bytes(map.finish());
+      });
+    }
     return module.finish();
   }
 }

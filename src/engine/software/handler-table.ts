@@ -155,15 +155,22 @@ export class HandlerTable {
     const module = new ModuleWriter();
     const imports = importLazily(module, this.maximumPages);
     const { writer, sites } = emitRegion(imports, code);
-    this.addFunctions(module, imports, place, [writer]);
+    this.addFunctions(module, imports, place, [writer], `region ${place - FIRST_REGION} at ${code.entry.toString(16)}`);
     return { handler: place, sites };
   }
 
   /** Finishes a module whose bodies have been emitted, and puts its functions into the table from `place` on. */
-  private addFunctions(module: ModuleWriter, imports: Imports, place: number, bodies: readonly FunctionWriter[]): void {
+  private addFunctions(
+    module: ModuleWriter,
+    imports: Imports,
+    place: number,
+    bodies: readonly FunctionWriter[],
+    name: string,
+  ): void {
     const functions = bodies.map((body) => {
       const index = module.declare(imports.handlerType);
       module.define(index, body);
+      module.name(index, name);
       return index;
     });
     module.element(place, functions);
@@ -192,7 +199,7 @@ export class HandlerTable {
     const first = this.next;
     if (first + twins.length > FIRST_REGION) throw new RangeError('the table of handlers is full');
     const bodies = twins.map((restarts) => emitHandler(builder, imports, long, restarts));
-    this.addFunctions(module, imports, first, bodies);
+    this.addFunctions(module, imports, first, bodies, key);
     this.indices.set(key, first);
     this.next += bodies.length;
     return first;
