@@ -6,6 +6,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OverlayFile } from '../src/images/overlay.ts';
+import { type GuestProgram, nameOf } from './guest-programs.ts';
 import type { CommandLine } from './peers/peer.ts';
 import type { Row } from './rows/row.ts';
 
@@ -31,15 +32,20 @@ const PROMPT = 'root@debian:~# ';
 /** Busybox's line editor asks the terminal for the cursor's position, and goes on without an answer. */
 const CURSOR_QUESTION = '\x1b[6n';
 const BOOT_TIMEOUT_MS = 120_000;
-const ROW_TIMEOUT_MS = 300_000;
+const ROW_TIMEOUT_MS = 900_000;
 const COUNTERS_TIMEOUT_MS = 10_000;
 const COUNTERS_PAUSE_MS = 5;
 /** What an error shows of the console. */
 const TAIL_CHARACTERS = 600;
 
+/** Prints the time-stamp counter. */
+export const TIME_STAMP_PROGRAM: GuestProgram = { source: 'time-stamp', defines: {} };
+const TIME_STAMP_PATH = `/bench/${nameOf(TIME_STAMP_PROGRAM)}`;
+
 /** The script of a row, for the guests' file system: markers with the guest's clock around the work. */
 export function rowScript(row: Row): OverlayFile {
-  const mark = (name: string): string => `read -r up rest </proc/uptime; echo "@${name} $up"`;
+  const mark = (name: string): string =>
+    `read -r up rest </proc/uptime; [ -z "$COUNT" ] || up="$up $(${TIME_STAMP_PATH})"; echo "@${name} $up"`;
   const lines = [row.setUp ?? '', mark('start'), row.work, mark('end'), row.cleanUp ?? ''];
   return { path: scriptPath(row), data: `${lines.join('\n')}\n`, mode: 0o755 };
 }
@@ -100,18 +106,22 @@ export class Guest {
   async run(row: Row, expected: string): Promise<Measurement> {
     this.console = '';
     const marker = (name: string): RegExpExecArray | null =>
-      new RegExp(`^@${name} (\\d+\\.\\d+)\\r?\\n`, 'm').exec(this.console);
-    const countersBefore = await this.readCounters();
-    this.child.stdin!.write(`sh ${scriptPath(row)}\n`);
+      new RegExp(`^@${name} (\\d+\\.\\d+)(?: ([0-9a-f]{16}))?\\r?\\n`, 'm').exec(this.console);
+    const { countsInTimeStamp } = this.commandLine;
+    this.child.stdin!.write(`${countsInTimeStamp === true ? 'COUNT=yes ' : ''}sh ${scriptPath(row)}\n`);
     await this.wait('the start of the work', ROW_TIMEOUT_MS, () => marker('start') !== null);
     const startMs = performance.now();
     const cpuBeforeMs = this.cpuMs();
     this.resetPeakMemory();
+    // Both at once: the work goes on while the peer answers, and may end before.
+    const countersAtStart = this.readCounters();
+    countersAtStart.catch(() => {});
     await this.wait('the end of the work', ROW_TIMEOUT_MS, () => marker('end') !== null);
     const hostMs = performance.now() - startMs;
     const cpuMs = this.cpuMs() - cpuBeforeMs;
     const peakMemoryBytes = this.peakMemoryBytes();
-    const counters = await this.readCounters();
+    const countersBefore = await countersAtStart;
+    const countersAfter = await this.readCounters();
     const [start, end] = [marker('start')!, marker('end')!];
     const guestMs = Math.round((Number(end[1]) - Number(start[1])) * 1000);
     const printed = this.console.slice(start.index + start[0].length, end.index);
@@ -126,7 +136,10 @@ export class Guest {
       guestMs,
       cpuMs,
       peakMemoryBytes,
-      counters: counters && difference(counters, countersBefore ?? {}),
+      counters:
+        countsInTimeStamp === true
+          ? { instructions: Number(BigInt(`0x${end[2]}`) - BigInt(`0x${start[2]}`)) }
+          : countersAfter && difference(countersAfter, countersBefore ?? {}),
     };
   }
 

@@ -1,12 +1,17 @@
-// What a run of the suite tells: medians, ratios, as a table for people and as JSON.
+// What a run of the suite tells: medians, ratios, means over groups, what of its targets is met; as tables for people
+// (report-text.ts) and as JSON.
 
 import { cpus, release, totalmem } from 'node:os';
-import type { Measurement } from './guest.ts';
-import type { Mode } from './rows/row.ts';
-import type { SuiteResult } from './suite.ts';
+import type { Counters, Measurement } from './guest.ts';
+import { readInstructionCount } from './instruction-counts.ts';
+import { geometricMean, median } from './means.ts';
+import type { Group, Mode } from './rows/row.ts';
+import { GROUPS } from './rows/rows.ts';
+import type { RowResult, SuiteResult } from './suite.ts';
+import { checkTargets, type TargetResult } from './targets.ts';
 
 /** The peer whose ratios to the others are told. */
-const OURS = 'bulkhead';
+export const OURS = 'bulkhead';
 /** The guest's clock counts in steps of 10 ms, at both ends. */
 const CLOCK_STEPS_MS = 20;
 const CLOCK_TOLERANCE = 0.02;
@@ -17,24 +22,37 @@ export interface PeerSummary {
   guestMs: number | null;
   cpuMs: number;
   peakMemoryBytes: number;
-  /** Million guest instructions a second, from the work's known count or from the peer's own. */
+  /** Million guest instructions a second: the peer's own count, or else that of a 64-bit guest. */
   guestMips: number | null;
-  /** WebAssembly modules that the work brought, where the peer counts them. */
-  modules: number | null;
+  operationsPerSecond: number | null;
+  /** Each a median of the runs; empty where the peer does not count. */
+  counters: Counters;
+  /** Machine code of the translations that the work brought, over the guest instructions that were translated. */
+  codeBytesPerInstruction: number | null;
   runs: Measurement[];
 }
 
+/** By peer: our speed over its speed, which is its time over ours. 1 is as fast, 2 twice as fast. */
+export type SpeedRatios = Record<string, number>;
+
 export interface RowSummary {
   name: string;
+  group: Group;
   summary: string;
+  /** Of a 64-bit guest. */
   instructions: number | null;
+  operations: NonNullable<RowResult['operations']> | null;
   peers: Record<string, PeerSummary>;
-  /**
-   * By other peer: Bulkhead's speed over its speed, which is its time over Bulkhead's. 1 is as fast, 2 twice as fast.
-   */
-  speedRatios: Record<string, number>;
+  speedRatios: SpeedRatios;
   /** The same of processor time: says more where other work keeps the host busy. */
-  cpuSpeedRatios: Record<string, number>;
+  cpuSpeedRatios: SpeedRatios;
+}
+
+export interface GroupSummary {
+  name: Group;
+  /** Geometric means of the rows' ratios. */
+  speedRatios: SpeedRatios;
+  cpuSpeedRatios: SpeedRatios;
 }
 
 export interface Report {
@@ -45,9 +63,8 @@ export interface Report {
   host: { processor: string; processors: number; memoryBytes: number; kernel: string; node: string };
   peers: SuiteResult['peers'];
   rows: RowSummary[];
-  /** Geometric means over the rows but boot. */
-  meanSpeedRatios: Record<string, number>;
-  meanCpuSpeedRatios: Record<string, number>;
+  groups: GroupSummary[];
+  targets: TargetResult[];
   skipped: SuiteResult['skipped'];
   failures: SuiteResult['failures'];
   /** Where the medians by the guest's clock and by the host's differ. */
@@ -55,18 +72,8 @@ export interface Report {
 }
 
 export function createReport(result: SuiteResult, mode: Mode, runs: number): Report {
-  const rows = result.rows.map((row): RowSummary => {
-    const measured = Object.entries(row.measurements).filter(([, measurements]) => measurements.length > 0);
-    const peers = Object.fromEntries(measured.map(([peer, list]) => [peer, summarize(list, row.instructions)]));
-    return {
-      name: row.name,
-      summary: row.summary,
-      instructions: row.instructions,
-      peers,
-      speedRatios: speedRatios(peers, ({ hostMs }) => hostMs),
-      cpuSpeedRatios: speedRatios(peers, ({ cpuMs }) => cpuMs),
-    };
-  });
+  const rows = result.rows.map((row) => summarizeRow(row, mode));
+  const groups = summarizeGroups(rows);
   return {
     date: new Date().toISOString(),
     mode,
@@ -80,8 +87,8 @@ export function createReport(result: SuiteResult, mode: Mode, runs: number): Rep
     },
     peers: result.peers,
     rows,
-    meanSpeedRatios: meanRatios(rows.slice(1).map((row) => row.speedRatios)),
-    meanCpuSpeedRatios: meanRatios(rows.slice(1).map((row) => row.cpuSpeedRatios)),
+    groups,
+    targets: checkTargets(rows, groups),
     skipped: result.skipped,
     failures: result.failures,
     clockDifferences: rows.flatMap((row) =>
@@ -94,119 +101,72 @@ export function createReport(result: SuiteResult, mode: Mode, runs: number): Rep
   };
 }
 
-function summarize(runs: Measurement[], instructions: number | null): PeerSummary {
+function summarizeRow(row: RowResult, mode: Mode): RowSummary {
+  const instructions = readInstructionCount(mode, row);
+  const measured = Object.entries(row.measurements).filter(([, measurements]) => measurements.length > 0);
+  const peers = Object.fromEntries(
+    measured.map(([peer, list]) => [peer, summarizePeer(list, instructions, row.operations?.count ?? null)]),
+  );
+  return {
+    name: row.name,
+    group: row.group,
+    summary: row.summary,
+    instructions,
+    operations: row.operations ?? null,
+    peers,
+    speedRatios: speedRatios(peers, ({ hostMs }) => hostMs),
+    cpuSpeedRatios: speedRatios(peers, ({ cpuMs }) => cpuMs),
+  };
+}
+
+function summarizePeer(runs: Measurement[], instructions: number | null, operations: number | null): PeerSummary {
   const hostMs = median(runs.map((run) => run.hostMs));
-  const counted = runs.flatMap(({ counters }) => (counters === null ? [] : [counters]));
-  const known =
-    instructions ?? (counted.length > 0 ? median(counted.flatMap((counters) => counters.instructions ?? [])) : null);
+  const counters = medianCounters(runs);
+  const known = counters.instructions ?? instructions;
   return {
     hostMs,
     guestMs: runs.every((run) => run.guestMs !== null) ? median(runs.map((run) => run.guestMs!)) : null,
     cpuMs: median(runs.map((run) => run.cpuMs)),
     peakMemoryBytes: median(runs.map((run) => run.peakMemoryBytes)),
     guestMips: known === null ? null : known / hostMs / 1000,
-    modules: counted.length > 0 ? median(counted.flatMap((counters) => counters.modules ?? [])) : null,
+    operationsPerSecond: operations === null ? null : (operations / hostMs) * 1000,
+    counters,
+    codeBytesPerInstruction: quotient(counters.codeBytes, counters.translatedInstructions),
     runs,
   };
 }
 
-function speedRatios(
-  peers: Record<string, PeerSummary>,
-  timeOf: (summary: PeerSummary) => number,
-): Record<string, number> {
+function medianCounters(runs: readonly Measurement[]): Counters {
+  const counted = runs.flatMap(({ counters }) => (counters === null ? [] : [counters]));
+  const names = new Set(counted.flatMap((counters) => Object.keys(counters)));
+  return Object.fromEntries(
+    [...names].map((name) => [name, median(counted.flatMap((counters) => counters[name] ?? []))]),
+  );
+}
+
+function quotient(dividend: number | undefined, divisor: number | undefined): number | null {
+  return dividend === undefined || divisor === undefined || divisor <= 0 ? null : dividend / divisor;
+}
+
+function speedRatios(peers: Record<string, PeerSummary>, timeOf: (summary: PeerSummary) => number): SpeedRatios {
   const ours = peers[OURS];
   if (ours === undefined) return {};
   const others = Object.entries(peers).filter(([peer]) => peer !== OURS);
   return Object.fromEntries(others.map(([peer, summary]) => [peer, timeOf(summary) / timeOf(ours)]));
 }
 
-/** Geometric means by peer. */
-function meanRatios(rows: readonly Record<string, number>[]): Record<string, number> {
-  const names = new Set(rows.flatMap((row) => Object.keys(row)));
-  return Object.fromEntries(
-    [...names].map((name) => {
-      const ratios = rows.flatMap((row) => row[name] ?? []);
-      return [name, Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length)];
-    }),
-  );
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-// For people.
-
-export function formatReport(report: Report): string {
-  const peers = Object.keys(report.peers);
-  const others = peers.filter((peer) => peer !== OURS);
-  const ratio = (value: number | undefined): string => (value === undefined ? '-' : `${value.toPrecision(2)}x`);
-  const cell = <T>(value: T | null | undefined, format: (value: T) => string): string =>
-    value === null || value === undefined ? '-' : format(value);
-  const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
-  const mebibytes = (bytes: number): string => `${Math.round(bytes / 1024 ** 2)} MiB`;
-  const ofPeers = (row: RowSummary, format: (summary: PeerSummary) => string): string[] =>
-    peers.map((peer) => cell(row.peers[peer], format));
-  const compared = peers.includes(OURS) ? others : [];
-  const times = [
-    ['time', ...peers, ...compared.flatMap((peer) => [`speed to ${peer}`, 'by CPU time'])],
-    ...report.rows.map((row) => [
-      row.name,
-      ...ofPeers(row, ({ hostMs }) => seconds(hostMs)),
-      ...compared.flatMap((peer) => [ratio(row.speedRatios[peer]), ratio(row.cpuSpeedRatios[peer])]),
-    ]),
-  ];
-  const costs = [
-    ['cost', ...['MIPS', 'CPU', 'peak'].flatMap((cost) => peers.map((peer) => `${peer} ${cost}`))],
-    ...report.rows.map((row) => [
-      row.name,
-      ...ofPeers(row, ({ guestMips }) => cell(guestMips, (mips) => mips.toFixed(0))),
-      ...ofPeers(row, ({ cpuMs }) => seconds(cpuMs)),
-      ...ofPeers(row, ({ peakMemoryBytes }) => mebibytes(peakMemoryBytes)),
-    ]),
-  ];
-  const boot = report.rows[0];
-  const lines = [
-    `Medians of ${report.runs} runs (${report.mode}), host time. Speed: 1x is as fast, 2x twice as fast as the peer.`,
-    `${report.host.processors} x ${report.host.processor}, Linux ${report.host.kernel}, Node ${report.host.node}`,
-    ...peers.map((peer) => `${peer}: ${report.peers[peer]!.version}; guest kernel ${report.peers[peer]!.kernel}`),
-    '',
-    ...alignColumns(times),
-    '',
-    ...alignColumns(costs),
-    '',
-    ...report.rows.map((row) => `${row.name}: ${row.summary}`),
-    '',
-    ...others.flatMap((peer) => {
-      const bootRatio = boot?.speedRatios[peer];
-      const mean = report.meanSpeedRatios[peer];
-      return [
-        ...(bootRatio === undefined ? [] : [`boot takes ${(1 / bootRatio).toPrecision(2)} times the time of ${peer}`]),
-        ...(mean === undefined
-          ? []
-          : [
-              `geometric mean of the other rows: ${ratio(mean)} the speed of ${peer}, ` +
-                `${ratio(report.meanCpuSpeedRatios[peer])} by CPU time`,
-            ]),
-      ];
-    }),
-    ...report.skipped.map(({ what, reason }) => `skipped ${what}: ${reason}`),
-    ...report.failures.map(({ peer, row, run, reason }) => `FAILED ${row} on ${peer} in run ${run}: ${reason}`),
-    ...report.clockDifferences.map(
-      ({ peer, row, hostMs, guestMs }) =>
-        `clock of ${peer} in ${row}: ${guestMs} ms in the guest, ${Math.round(hostMs)} ms on the host`,
-    ),
-  ];
-  return `${lines.join('\n')}\n`;
-}
-
-function alignColumns(table: readonly string[][]): string[] {
-  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  return table.map((row) =>
-    row.map((text, column) => (column === 0 ? text.padEnd(widths[0]!) : text.padStart(widths[column]!))).join('  '),
-  );
+function summarizeGroups(rows: readonly RowSummary[]): GroupSummary[] {
+  return GROUPS.flatMap((name) => {
+    const own = rows.filter((row) => row.group === name);
+    if (own.length === 0) return [];
+    const means = (ratiosOf: (row: RowSummary) => SpeedRatios): SpeedRatios => {
+      const peers = new Set(own.flatMap((row) => Object.keys(ratiosOf(row))));
+      return Object.fromEntries(
+        [...peers].map((peer) => [peer, geometricMean(own.flatMap((row) => ratiosOf(row)[peer] ?? []))]),
+      );
+    };
+    return [{ name, speedRatios: means((row) => row.speedRatios), cpuSpeedRatios: means((row) => row.cpuSpeedRatios) }];
+  });
 }
 
 /** `2026-11-22-2x-some-processor.json` */

@@ -5,11 +5,13 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { EXIT_STATUS, UserError } from '../src/base/errors.ts';
+import { writeInstructionCounts } from './instruction-counts.ts';
 import { bulkhead } from './peers/bulkhead.ts';
 import type { Peer } from './peers/peer.ts';
-import { qemu } from './peers/qemu.ts';
+import { qemu, qemuCounting } from './peers/qemu.ts';
 import { v86 } from './peers/v86.ts';
-import { createReport, formatReport, resultFileName } from './report.ts';
+import { createReport, resultFileName } from './report.ts';
+import { formatReport } from './report-text.ts';
 import type { Row } from './rows/row.ts';
 import { allRows, GROUPS } from './rows/rows.ts';
 import { BOOT_ROW, type PreparedGuest, prepareGuests, runSuite, type SuiteOptions } from './suite.ts';
@@ -29,6 +31,7 @@ Boots guests of Bulkhead and of its peers, runs the same work on all of them in 
   --format FORMAT  text (default) or json, on standard output; the progress goes to standard error
   --save           also write bench/results/<date>-<host>.json
   --prepare DIR    only write the guests' files there, and print the commands that start them
+  --count-instructions  only count the rows' guest instructions, in QEMU, and write bench/instruction-counts.json
   --help           print this
 
 Examples:
@@ -59,6 +62,11 @@ async function main(): Promise<number> {
     process.stdout.write(guests.map(formatPrepared).join('\n'));
     return EXIT_STATUS.ok;
   }
+  if (flags['count-instructions'] === true) {
+    const counted = await runSuite({ ...options, peers: [qemuCounting], boot: false, runs: 1 });
+    writeInstructionCounts(mode, counted);
+    return counted.failures.length > 0 ? 1 : EXIT_STATUS.ok;
+  }
   const result = await runSuite(options);
   const report = createReport(result, mode, runs);
   const json = `${JSON.stringify(report, undefined, 2)}\n`;
@@ -83,6 +91,7 @@ function readFlags() {
         format: { type: 'string' },
         save: { type: 'boolean' },
         prepare: { type: 'string' },
+        'count-instructions': { type: 'boolean' },
         help: { type: 'boolean' },
       },
     }).values;

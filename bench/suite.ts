@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UserError } from '../src/base/errors.ts';
 import type { OverlayFile } from '../src/images/overlay.ts';
-import { Guest, type Measurement, rowScript, scriptPath } from './guest.ts';
+import { Guest, type Measurement, rowScript, scriptPath, TIME_STAMP_PROGRAM } from './guest.ts';
 import { GuestPrograms, nameOf, whyNoGuestPrograms } from './guest-programs.ts';
 import { packageFiles } from './packages.ts';
 import type { Architecture, CommandLine, Peer, PeerDescription } from './peers/peer.ts';
@@ -24,7 +24,6 @@ export interface SuiteOptions {
 }
 
 export type RowResult = Pick<Row, 'name' | 'group' | 'summary' | 'operations'> & {
-  instructions: number | null;
   /** By peer: one measurement a run. */
   measurements: Record<string, Measurement[]>;
 };
@@ -81,6 +80,7 @@ class Suite {
   private readonly folder: string;
   private readonly programs: GuestPrograms;
   private readonly expected = new Map<Row, string>();
+  private hasCompiler = false;
   private readonly result: SuiteResult = { peers: {}, rows: [], skipped: [], failures: [] };
 
   constructor(options: SuiteOptions, folder: string) {
@@ -109,7 +109,6 @@ class Suite {
         name: row.name,
         group: row.group,
         summary: row.summary,
-        instructions: row.instructions ?? null,
         ...(row.operations !== undefined && { operations: row.operations }),
         measurements: Object.fromEntries(ready.map(({ peer }) => [peer.name, []])),
       }),
@@ -134,6 +133,7 @@ class Suite {
 
   private async chooseRows(): Promise<Row[]> {
     const reason = await whyNoGuestPrograms();
+    this.hasCompiler = reason === undefined;
     return this.options.rows.filter((row) => {
       if (row.programs === undefined || reason === undefined) return true;
       this.skip(row.name, reason);
@@ -192,10 +192,11 @@ class Suite {
     for (const file of await packageFiles([...packages], architecture)) files.set(file.path, file);
     for (const row of rows) {
       for (const file of [rowScript(row), ...(row.files ?? [])]) files.set(file.path, file);
-      for (const program of row.programs ?? []) {
-        const path = `/bench/${nameOf(program)}`;
-        files.set(path, { path, data: await this.programs.read(program, architecture), mode: 0o755 });
-      }
+    }
+    const own = this.hasCompiler ? [TIME_STAMP_PROGRAM] : [];
+    for (const program of [...own, ...rows.flatMap((row) => row.programs ?? [])]) {
+      const path = `/bench/${nameOf(program)}`;
+      files.set(path, { path, data: await this.programs.read(program, architecture), mode: 0o755 });
     }
     return [...files.values()];
   }

@@ -11,6 +11,8 @@ export interface CommandLine {
   environment?: Readonly<Record<string, string>>;
   /** Answers a message on its channel with its counters (`Counters` in guest.ts): a Node program. */
   answersCounters?: boolean;
+  /** The guest's time-stamp counter counts instructions. */
+  countsInTimeStamp?: boolean;
   /** Where it writes its counters at SIGUSR2, if it catches that. */
   countersFile?: string;
 }

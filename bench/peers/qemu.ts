@@ -19,40 +19,52 @@ const PROCESSOR = 'qemu64,-cx16';
 /** Kernel options, known after `prepare`. */
 let timeStampOptions = '';
 
-export const qemu: Peer = {
-  name: 'qemu',
-  architecture: 'amd64',
-  async whyUnavailable() {
-    const version = await programVersion();
-    return version === undefined ? `${PROGRAM} is not installed: apt-get install qemu-system-x86` : undefined;
-  },
-  async prepare(files, folder) {
-    const image = await debianImage();
-    timeStampOptions = await kernelTimeStampOptions(folder);
-    return {
-      file: PROGRAM,
-      args: [
-        ...['-M', MACHINE, '-accel', 'tcg', '-cpu', PROCESSOR, '-m', `${GUEST_MEMORY_MEBIBYTES}M`],
-        ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
-        ...[
-          '-kernel',
-          image.kernelPath,
-          '-initrd',
-          writeInitrd(image, files, folder),
-          '-append',
-          `${image.defaultCommandLine} ${timeStampOptions}`,
+/** A nanosecond of the guest's time is an instruction, and its time-stamp counter counts them. */
+const COUNTING_OPTIONS = ['-icount', 'shift=0,sleep=off'];
+const COUNTING_TIME_STAMP_OPTIONS = 'tsc=reliable tsc_early_khz=1000000';
+
+export const qemu = qemuPeer({ counting: false });
+/** Slower, and counts the guest's instructions. */
+export const qemuCounting = qemuPeer({ counting: true });
+
+function qemuPeer({ counting }: { counting: boolean }): Peer {
+  return {
+    name: 'qemu',
+    architecture: 'amd64',
+    async whyUnavailable() {
+      const version = await programVersion();
+      return version === undefined ? `${PROGRAM} is not installed: apt-get install qemu-system-x86` : undefined;
+    },
+    async prepare(files, folder) {
+      const image = await debianImage();
+      timeStampOptions = counting ? COUNTING_TIME_STAMP_OPTIONS : await kernelTimeStampOptions(folder);
+      return {
+        file: PROGRAM,
+        countsInTimeStamp: counting,
+        args: [
+          ...(counting ? COUNTING_OPTIONS : []),
+          ...['-M', MACHINE, '-accel', 'tcg', '-cpu', PROCESSOR, '-m', `${GUEST_MEMORY_MEBIBYTES}M`],
+          ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
+          ...[
+            '-kernel',
+            image.kernelPath,
+            '-initrd',
+            writeInitrd(image, files, folder),
+            '-append',
+            `${image.defaultCommandLine} ${timeStampOptions}`,
+          ],
         ],
-      ],
-    };
-  },
-  async describe() {
-    const program = (await programVersion()) ?? 'unknown';
-    return {
-      version: `${program}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}; ${timeStampOptions}`,
-      kernel: (await debianImage()).kernelVersion,
-    };
-  },
-};
+      };
+    },
+    async describe() {
+      const program = (await programVersion()) ?? 'unknown';
+      return {
+        version: `${program}, -M ${MACHINE} -accel tcg -cpu ${PROCESSOR}; ${timeStampOptions}`,
+        kernel: (await debianImage()).kernelVersion,
+      };
+    },
+  };
+}
 
 /**
  * The guest sees the host's time-stamp counter, but the PIT late where the host is busy: it measures the one by the

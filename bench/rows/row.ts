@@ -31,8 +31,6 @@ export interface Row {
   cleanUp?: string;
   /** What the work must print, without the last newline. */
   expected: string | ((hostOutput: HostOutput) => Promise<string>);
-  /** Guest instructions of the work, where they are known. */
-  instructions?: number;
   /** What the work does, to tell how many a second. */
   operations?: { what: string; count: number };
   /** By name of a peer: why it does not run the row. */

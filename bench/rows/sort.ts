@@ -2,7 +2,7 @@
 
 import { type Mode, programRow, type Row } from './row.ts';
 
-const KEYS_LOG2 = { quick: 16, standard: 19, full: 22 };
+const KEYS_LOG2 = { quick: 17, standard: 19, full: 22 };
 const CHASE_STEPS = { quick: 200_000, standard: 1_000_000, full: 16_000_000 };
 const CHASE_MEBIBYTES = { quick: 8, standard: 32, full: 64 };
 const NODE_BYTES = 64;

@@ -2,7 +2,7 @@
 
 import { type Mode, programRow, type Row } from './row.ts';
 
-const CALLS = { quick: 20_000, standard: 200_000, full: 2_000_000 };
+const CALLS = { quick: 50_000, standard: 200_000, full: 2_000_000 };
 const ROUND_TRIPS = { quick: 2_000, standard: 10_000, full: 100_000 };
 const PAGES = 2048;
 const FAULTS = { quick: 8 * PAGES, standard: 40 * PAGES, full: 200 * PAGES };
