@@ -4,7 +4,10 @@
 import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_KIND, type Imports } from './imports.ts';
-import { CODE_TLB, RECORD, SITE } from './record.ts';
+import { BRANCH_COUNT, CODE_TLB, HEAT, RECORD, SITE } from './record.ts';
+
+/** Nested calls at most: their frames lie on the thread's stack. */
+export const MAXIMUM_CALL_DEPTH = 48;
 
 const CPU = 0;
 const REC = 1;
@@ -121,6 +124,24 @@ function slowModify(imports: Imports, sizeBytes: number): FunctionWriter {
   f.get(CPU);
   f.memory(LOADS[sizeBytes]!, SCRATCH_OFFSET + 0x60);
   f.end();
+  return f;
+}
+
+/** `slow`, for the instruction at codePage + local 1. */
+function forRegion(imports: Imports, slow: CoreName, stores: boolean): FunctionWriter {
+  const f = new FunctionWriter(stores ? 4 : 3);
+  f.get(CPU);
+  loadField(f, 'codePage');
+  f.get(1);
+  f.pure('i64.extend_i32_s');
+  f.pure('i64.add');
+  f.memory('i64.store', STATE.rip.offset);
+  f.get(CPU);
+  f.i32(0);
+  f.get(2);
+  if (stores) f.get(3);
+  f.call(imports.core[slow]);
+  if (stores) loadField(f, 'codeChanged');
   return f;
 }
 
@@ -315,28 +336,56 @@ function pushPoll(f: FunctionWriter, imports: Imports, target: number): void {
 }
 
 /** Dispatches to the record in `rec`; an instruction's own handler expects the flag words. */
-function pushDispatchSettled(f: FunctionWriter, imports: Imports, rec: number): void {
+function pushDispatchSettled(f: FunctionWriter, imports: Imports, rec: number, target: number): void {
   const handler = f.local('i32');
   f.get(rec);
   f.memory('i32.load16_u', RECORD.handler);
-  f.set(handler);
-  pushSettleForHandler(f, imports, handler);
+  f.tee(handler);
+  f.i32(FIRST_REGION);
+  f.pure('i32.lt_u');
+  f.if();
+  loadField(f, 'flagKind');
+  f.if();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  f.end();
+  pushHeat(f, imports, target);
+  f.end();
   f.get(CPU);
   f.get(rec);
   f.get(handler);
   f.returnCallIndirect(imports.handlerType);
 }
 
-function pushSettleForHandler(f: FunctionWriter, imports: Imports, handler: number): void {
-  loadField(f, 'flagKind');
+/** Counts a jump to the interpreter's code at the address in `target`. */
+function pushHeat(f: FunctionWriter, imports: Imports, target: number): void {
+  const counter = f.local('i32');
+  const count = f.local('i32');
+  loadField(f, 'heat');
+  f.get(target);
+  f.pure('i32.wrap_i64');
+  f.i32((1 << HEAT.entriesLog2) - 1);
+  f.pure('i32.and');
+  f.i32(2);
+  f.pure('i32.shl');
+  f.pure('i32.add');
+  f.tee(counter);
+  f.get(counter);
+  f.memory('i32.load', 0);
+  f.i32(1);
+  f.pure('i32.add');
+  f.tee(count);
+  f.memory('i32.store', 0);
+  f.get(count);
+  loadField(f, 'heatLimit');
+  f.pure('i32.ge_u');
   f.if();
-  f.get(handler);
-  f.i32(FIRST_REGION);
-  f.pure('i32.lt_u');
-  f.if();
+  f.get(counter);
+  f.i32(0);
+  f.memory('i32.store', 0);
+  pushSetRip(f, target);
   f.get(CPU);
-  f.call(imports.core.settleFlagWords);
-  f.end();
+  f.call(imports.services.hot);
   f.end();
 }
 
@@ -676,7 +725,7 @@ function jump(imports: Imports): FunctionWriter {
   const rec = f.local('i32');
   pushPoll(f, imports, 2);
   pushLookup(f, imports, 2, rec);
-  pushDispatchSettled(f, imports, rec);
+  pushDispatchSettled(f, imports, rec, 2);
   return f;
 }
 
@@ -709,45 +758,111 @@ function pushFillSite(f: FunctionWriter, rec: number): void {
   f.memory('i32.store', SITE.record);
 }
 
+/** Leaves whether the site in local 1 knows the address in local 2, as an i32. */
+function pushKnowsSite(f: FunctionWriter): void {
+  f.get(1);
+  f.memory('i64.load', SITE.target);
+  f.get(2);
+  f.pure('i64.eq');
+  f.get(1);
+  f.memory('i32.load', SITE.epoch);
+  loadField(f, 'codeEpoch');
+  f.pure('i32.eq');
+  f.pure('i32.and');
+}
+
+/** Sets `rec` to the record at the address in local 2, by the site or for it, and codePage. */
+function pushFollowSite(f: FunctionWriter, imports: Imports, rec: number): void {
+  pushKnowsSite(f);
+  f.if();
+  f.get(1);
+  f.memory('i32.load', SITE.record);
+  f.set(rec);
+  f.get(CPU);
+  f.get(2);
+  f.i64(-4096n);
+  f.pure('i64.and');
+  f.memory('i64.store', STATE.codePage.offset);
+  f.else();
+  pushLookup(f, imports, 2, rec);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.i32(FIRST_REGION);
+  f.pure('i32.ge_u');
+  f.if();
+  pushFillSite(f, rec);
+  f.else();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  pushHeat(f, imports, 2);
+  f.end();
+  f.end();
+}
+
 function jumpSite(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(3);
   const rec = f.local('i32');
-  const handler = f.local('i32');
   pushPoll(f, imports, 2);
-  pushLookup(f, imports, 2, rec);
-  f.get(rec);
-  f.memory('i32.load16_u', RECORD.handler);
-  f.tee(handler);
-  f.i32(FIRST_REGION);
-  f.pure('i32.ge_u');
-  f.if();
-  pushFillSite(f, rec);
-  f.else();
-  f.get(CPU);
-  f.call(imports.core.settleFlagWords);
-  f.end();
-  f.get(CPU);
-  f.get(rec);
-  f.get(handler);
-  f.returnCallIndirect(imports.handlerType);
+  pushFollowSite(f, imports, rec);
+  pushDispatch(f, imports, rec);
   return f;
 }
 
-function calleeSite(imports: Imports): FunctionWriter {
-  const f = new FunctionWriter(3);
+function nestedCall(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(4);
+  const BACK = 3;
   const rec = f.local('i32');
-  pushLookup(f, imports, 2, rec);
+  const depth = f.local('i32');
+  const epoch = f.local('i32');
+  const expected = f.local('i64');
+  const page = f.local('i64');
+  loadField(f, 'callDepth');
+  f.tee(depth);
+  f.i32(MAXIMUM_CALL_DEPTH);
+  f.pure('i32.ge_s');
+  f.if();
+  pushSetRip(f, 2);
+  pushLeave(f);
+  f.end();
+  loadField(f, 'expectedReturn');
+  f.set(expected);
+  loadField(f, 'codePage');
+  f.set(page);
+  loadField(f, 'codeEpoch');
+  f.set(epoch);
+  pushFollowSite(f, imports, rec);
+  const store = (name: StateField, push: () => void): void => {
+    f.get(CPU);
+    push();
+    f.memory(STATE[name].type === 'u64' ? 'i64.store' : 'i32.store', STATE[name].offset);
+  };
+  store('callDepth', () => {
+    f.get(depth);
+    f.i32(1);
+    f.pure('i32.add');
+  });
+  store('expectedReturn', () => f.get(BACK));
+  f.get(CPU);
+  f.get(rec);
   f.get(rec);
   f.memory('i32.load16_u', RECORD.handler);
-  f.i32(FIRST_REGION);
-  f.pure('i32.ge_u');
+  f.callIndirect(imports.handlerType);
+  f.pure('i32.eqz');
   f.if();
-  pushFillSite(f, rec);
-  f.else();
-  f.get(CPU);
-  f.call(imports.core.settleFlagWords);
+  pushLeave(f);
   f.end();
-  f.get(rec);
+  store('callDepth', () => f.get(depth));
+  store('expectedReturn', () => f.get(expected));
+  store('codePage', () => f.get(page));
+  f.get(epoch);
+  loadField(f, 'codeEpoch');
+  f.pure('i32.eq');
+  f.if();
+  f.i32(1);
+  f.return();
+  f.end();
+  pushSetRip(f, BACK);
+  f.i32(0);
   return f;
 }
 
@@ -779,6 +894,18 @@ function jumpDirect(imports: Imports): FunctionWriter {
   const page = f.local('i64');
   pushDirectTarget(f, target);
   pushPoll(f, imports, target);
+  f.get(REC);
+  f.memory('i32.load', BRANCH_COUNT);
+  f.i32(0);
+  f.pure('i32.le_s');
+  f.if();
+  f.get(REC);
+  f.i32(0x7fffffff);
+  f.memory('i32.store', BRANCH_COUNT);
+  pushSetRip(f, target);
+  f.get(CPU);
+  f.call(imports.services.hot);
+  f.end();
   f.get(REC);
   f.memory('i32.load', RECORD.link);
   f.tee(found);
@@ -823,6 +950,12 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('slowModify2', slowModify(imports, 2));
   define('slowModify4', slowModify(imports, 4));
   define('slowModify8', slowModify(imports, 8));
+  for (const size of [1, 2, 4, 8, 16] as const) {
+    define(`regionLoad${size}`, forRegion(imports, `slowLoad${size}`, false));
+    define(`regionStore${size}`, forRegion(imports, `slowStore${size}`, true));
+  }
+  for (const size of [1, 2, 4, 8] as const)
+    define(`regionModify${size}`, forRegion(imports, `slowModify${size}`, false));
   define('offset', offset());
   define('genericAddress', genericAddress(imports));
   define('miss', miss(imports));
@@ -836,6 +969,6 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('jump', jump(imports));
   define('ret', ret(imports));
   define('jumpSite', jumpSite(imports));
-  define('calleeSite', calleeSite(imports));
+  define('nestedCall', nestedCall(imports));
   define('jumpDirect', jumpDirect(imports));
 }

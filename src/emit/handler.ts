@@ -7,7 +7,7 @@ import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.
 import { FunctionWriter, type LaneName, type MemoryName, type PureName, type WasmType } from '../wasm/encoder.ts';
 import { pushBaseSum, pushDispatch, pushIndexedSum, pushNotCanonical } from './core.ts';
 import type { CoreName, Imports } from './imports.ts';
-import { RECORD, TLB } from './record.ts';
+import { BRANCH_COUNT, RECORD, TLB } from './record.ts';
 
 const CPU = 0;
 const REC = 1;
@@ -156,16 +156,15 @@ export class HandlerEmitter {
     return 0;
   }
 
-  /** Code before a call that may raise an exception in a slow path. */
-  protected beforeSlow(): void {}
+  /** The family of core functions for the slow way of an access, and what says which instruction it belongs to. */
+  protected readonly slow: 'slow' | 'region' = 'slow';
+
+  protected pushPlace(): void {
+    this.f.get(REC);
+  }
 
   /** Code after a store that went the slow way, which may have changed code. */
   protected afterSlowStore(): void {}
-
-  /** The record that a slow path belongs to. */
-  protected pushRecord(): void {
-    this.f.get(REC);
-  }
 
   /** Another processor wrote in between: the instruction starts again. */
   protected startAgain(): void {
@@ -216,7 +215,7 @@ export class HandlerEmitter {
   /** Looks the access up; leaves an i32 condition (hit) on the stack, with the entry in `this.entry`. */
   protected lookup(address: number, sizeBytes: number, write: boolean): void {
     const { f } = this;
-    this.loadField('tlb');
+    this.pushTlb();
     f.get(address);
     f.i64(BigInt(12 - TLB.strideLog2));
     f.pure('i64.shr_u');
@@ -234,9 +233,17 @@ export class HandlerEmitter {
     }
     f.i64(-4096n);
     f.pure('i64.and');
-    this.loadField('tlbKey');
+    this.pushTlbKey();
     f.pure('i64.or');
     f.pure('i64.eq');
+  }
+
+  protected pushTlb(): void {
+    this.loadField('tlb');
+  }
+
+  protected pushTlbKey(): void {
+    this.loadField('tlbKey');
   }
 
   /** Leaves the handler when the access misses; goes on with the entry in `this.entry`. */
@@ -281,11 +288,10 @@ export class HandlerEmitter {
     f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
     f.set(result);
     f.else();
-    this.beforeSlow();
     f.get(CPU);
-    this.pushRecord();
+    this.pushPlace();
     f.get(address);
-    this.core(`slowLoad${sizeBytes}` as CoreName);
+    this.core(`${this.slow}Load${sizeBytes}` as CoreName);
     f.set(result);
     this.returnIfStopped();
     f.end();
@@ -311,15 +317,19 @@ export class HandlerEmitter {
     f.get(stored);
     f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
     f.else();
-    this.beforeSlow();
+    this.slowStore(address, stored, sizeBytes);
+    f.end();
+  }
+
+  private slowStore(address: number, stored: number, sizeBytes: number): void {
+    const { f } = this;
     f.get(CPU);
-    this.pushRecord();
+    this.pushPlace();
     f.get(address);
     f.get(stored);
-    this.core(`slowStore${sizeBytes}` as CoreName);
-    this.returnIfStopped();
+    this.core(`${this.slow}Store${sizeBytes}` as CoreName);
     this.afterSlowStore();
-    f.end();
+    this.returnIfStopped();
   }
 
   protected modifyLoad(value: Value): void {
@@ -345,11 +355,10 @@ export class HandlerEmitter {
     f.memory(LOADS[size]!, 0);
     f.set(old);
     f.else();
-    this.beforeSlow();
     f.get(CPU);
-    this.pushRecord();
+    this.pushPlace();
     f.get(address);
-    this.core(`slowModify${size}` as CoreName);
+    this.core(`${this.slow}Modify${size}` as CoreName);
     f.set(old);
     this.returnIfStopped();
     f.get(CPU);
@@ -402,14 +411,7 @@ export class HandlerEmitter {
     }
     if (this.restarts) return;
     f.else();
-    this.beforeSlow();
-    f.get(CPU);
-    this.pushRecord();
-    f.get(address);
-    f.get(stored);
-    this.core(`slowStore${size}` as CoreName);
-    this.returnIfStopped();
-    this.afterSlowStore();
+    this.slowStore(address, stored, size);
     f.end();
   }
 
@@ -716,6 +718,7 @@ export class HandlerEmitter {
     const { f } = this;
     const link = this.temporary('i32');
     const budget = this.temporary('i32');
+    const count = this.temporary('i32');
     f.get(REC);
     f.memory('i32.load', RECORD.link);
     f.tee(link);
@@ -724,12 +727,21 @@ export class HandlerEmitter {
     f.i32(1);
     f.pure('i32.sub');
     f.tee(budget);
+    f.get(REC);
+    f.memory('i32.load', BRANCH_COUNT);
+    f.i32(1);
+    f.pure('i32.sub');
+    f.tee(count);
+    f.pure('i32.or');
     f.i32(0);
     f.pure('i32.ge_s');
     f.if();
     f.get(CPU);
     f.get(budget);
     f.memory('i32.store', STATE.budget.offset);
+    f.get(REC);
+    f.get(count);
+    f.memory('i32.store', BRANCH_COUNT);
     pushDispatch(f, this.imports, link);
     f.end();
     f.end();

@@ -28,6 +28,24 @@ export const CORE = {
   slowModify2: [['i32', 'i32', 'i64'], ['i64']],
   slowModify4: [['i32', 'i32', 'i64'], ['i64']],
   slowModify8: [['i32', 'i32', 'i64'], ['i64']],
+  /**
+   * The same for a region: (cpu, offset of the instruction from codePage, address[, value]). A store gives whether it
+   * has changed code.
+   */
+  regionLoad1: [['i32', 'i32', 'i64'], ['i64']],
+  regionLoad2: [['i32', 'i32', 'i64'], ['i64']],
+  regionLoad4: [['i32', 'i32', 'i64'], ['i64']],
+  regionLoad8: [['i32', 'i32', 'i64'], ['i64']],
+  regionLoad16: [['i32', 'i32', 'i64'], ['v128']],
+  regionStore1: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  regionStore2: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  regionStore4: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  regionStore8: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  regionStore16: [['i32', 'i32', 'i64', 'v128'], ['i32']],
+  regionModify1: [['i32', 'i32', 'i64'], ['i64']],
+  regionModify2: [['i32', 'i32', 'i64'], ['i64']],
+  regionModify4: [['i32', 'i32', 'i64'], ['i64']],
+  regionModify8: [['i32', 'i32', 'i64'], ['i64']],
   /** Effective address of the record's memory operand before segmentation, truncated to its address size. */
   offset: [HANDLER, ['i64']],
   /** Linear address of the record's memory operand: (cpu, record, sizeBytes | write << 8, signed distance from it). */
@@ -57,8 +75,11 @@ export const CORE = {
   ret: [['i32', 'i32', 'i64'], ['i32']],
   /** Goes to an address by way of a region's site (SITE in record.ts): (cpu, site, target). */
   jumpSite: [['i32', 'i32', 'i64'], ['i32']],
-  /** The record at an address, and codePage, for a call by way of a site; 0: back to the run loop. */
-  calleeSite: [['i32', 'i32', 'i64'], ['i32']],
+  /**
+   * A guest call: (cpu, site, target, return address). 1 when it has come back there and code is where it was; 0: back
+   * to the run loop.
+   */
+  nestedCall: [['i32', 'i32', 'i64', 'i64'], ['i32']],
   /** Goes to a direct branch's target and links it when it lies in the same page. */
   jumpDirect: [HANDLER, ['i32']],
 } as const satisfies Record<string, readonly [readonly WasmType[], readonly WasmType[]]>;
@@ -84,6 +105,8 @@ export const SERVICES = {
   storeSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
   /** The budget is used up before the instruction at `rip`: 0 to go on with a new one, 1: back to the run loop. */
   poll: [['i32'], ['i32']],
+  /** The instruction at `rip` has been jumped to often. */
+  hot: [['i32'], []],
   /** Whether a region's pages are where they were when it was made: (cpu, its record). */
   verifyRegion: [['i32', 'i32'], ['i32']],
   /** The record at the `rip` field's address, decoded if need be; 0: an exception is pending. */

@@ -49,6 +49,12 @@ export const REGION_RECORD = {
   verifiedPage: RECORD.imm0,
 } as const;
 
+/** Of a direct branch, which has no displacement: i32, how often it may still be taken before its target is hot. */
+export const BRANCH_COUNT = RECORD.displacement;
+
+/** Counters of where indirect jumps go, hashed by address: `entries` x u32 behind the processor's TLBs. */
+export const HEAT = { entriesLog2: 12, sizeBytes: 4 << 12 } as const;
+
 export const ADDRESS_SIZE_CODE = { 8: 0, 4: 1, 2: 2 } as const;
 
 /**

@@ -17,7 +17,13 @@ import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter } from './handler.ts';
 import { FLAG_KIND, type Imports } from './imports.ts';
 import { RECORD, REGION_RECORD, SITE } from './record.ts';
-import { describeBlock, type FlowBlock, type FlowInstruction, RegisterFlow, type RegisterSet } from './register-flow.ts';
+import {
+  describeBlock,
+  type FlowBlock,
+  type FlowInstruction,
+  RegisterFlow,
+  type RegisterSet,
+} from './register-flow.ts';
 
 const CPU = 0;
 const REC = 1;
@@ -30,9 +36,6 @@ const LEAVE = {
   /** The run loop is wanted. */
   runLoop: 3,
 } as const;
-
-/** Nested calls at most: their frames lie on the thread's stack. */
-export const MAXIMUM_CALL_DEPTH = 48;
 
 /** Runtime functions that neither look at registers nor at the following address: they may run at any time. */
 const STATELESS: ReadonlySet<string> = new Set(['raise', 'sseExact', 'pcmpstr', 'crypto', 'rdrand']);
@@ -102,12 +105,11 @@ class RegionEmitter extends HandlerEmitter {
   private readonly labels: Label[] = [];
   private readonly registers = new Map<number, number>();
   private readonly free = new Map<WasmType, number[]>();
+  protected override readonly slow = 'region';
   private readonly codePage: number;
-  private readonly epoch: number;
+  private readonly tlb: number;
+  private readonly tlbKey: number;
   private readonly budget: number;
-  /** What this region's own RET compares, and a nested call puts aside. */
-  private readonly expectedReturn: number;
-  private readonly depth: number;
   /** The address that the shared exit goes to; why, if the run loop or a handler is wanted. */
   private readonly target: number;
   private readonly why: number;
@@ -115,8 +117,6 @@ class RegionEmitter extends HandlerEmitter {
   private readonly flagFirst: number;
   private readonly flagSecond: number;
   private readonly leaving: number;
-  private readonly site: number;
-  private readonly callee: number;
   private sites = 0;
   private place: Place = {
     flags: MEMORY,
@@ -136,29 +136,23 @@ class RegionEmitter extends HandlerEmitter {
     this.flow = flow;
     const { f } = this;
     this.codePage = f.local('i64');
-    this.expectedReturn = f.local('i64');
+    this.tlbKey = f.local('i64');
+    this.tlb = f.local('i32');
     this.target = f.local('i64');
     this.flagFirst = f.local('i64');
     this.flagSecond = f.local('i64');
-    this.epoch = f.local('i32');
     this.budget = f.local('i32');
-    this.depth = f.local('i32');
     this.why = f.local('i32');
     this.flagKind = f.local('i32');
     this.leaving = f.local('i32');
-    this.site = f.local('i32');
-    this.callee = f.local('i32');
   }
 
   emit(): { writer: FunctionWriter; sites: number } {
     const { f } = this;
     const { entry } = this.code;
     this.field('codePage', this.codePage);
-    this.field('codeEpoch', this.epoch);
     if (this.code.spansPages) this.verify();
-    this.field('budget', this.budget);
-    this.field('expectedReturn', this.expectedReturn);
-    this.field('callDepth', this.depth);
+    this.refresh();
     this.fill(this.flow.blocks.get(entry)!.liveIn);
     f.block();
     const tail = f.depth;
@@ -257,6 +251,21 @@ class RegionEmitter extends HandlerEmitter {
     this.f.memory(STATE[name].type === 'u64' ? 'i64.store' : 'i32.store', STATE[name].offset);
   }
 
+  /** Reads what other code may have changed. */
+  private refresh(): void {
+    this.field('budget', this.budget);
+    this.field('tlb', this.tlb);
+    this.field('tlbKey', this.tlbKey);
+  }
+
+  protected override pushTlb(): void {
+    this.f.get(this.tlb);
+  }
+
+  protected override pushTlbKey(): void {
+    this.f.get(this.tlbKey);
+  }
+
   private storeBudget(): void {
     this.setField('budget', () => this.f.get(this.budget));
   }
@@ -276,7 +285,7 @@ class RegionEmitter extends HandlerEmitter {
     const { f } = this;
     f.get(REC);
     f.memory('i32.load', REGION_RECORD.verifiedEpoch);
-    f.get(this.epoch);
+    this.loadField('codeEpoch');
     f.pure('i32.ne');
     f.get(REC);
     f.memory('i64.load', REGION_RECORD.verifiedPage);
@@ -343,10 +352,18 @@ class RegionEmitter extends HandlerEmitter {
     this.labels.push({ kind, offset, depth: this.f.depth });
   }
 
-  private branch(kind: Label['kind'], offset: number): void {
+  private label(kind: Label['kind'], offset: number): number {
     const label = this.labels.findLast((open) => open.kind === kind && open.offset === offset);
     if (label === undefined) throw new Error('a branch without its label');
-    this.f.br(this.f.depth - label.depth);
+    return this.f.depth - label.depth;
+  }
+
+  private branch(kind: Label['kind'], offset: number): void {
+    this.f.br(this.label(kind, offset));
+  }
+
+  private branchIf(kind: Label['kind'], offset: number): void {
+    this.f.brIf(this.label(kind, offset));
   }
 
   /** budget - 1 at a loop's head; asks the engine when it is used up. */
@@ -446,6 +463,18 @@ class RegionEmitter extends HandlerEmitter {
     this.place.flags = flags;
   }
 
+  /** The same if the i32 on the stack is not 0. */
+  private leaveHereIf(): void {
+    const { f, place } = this;
+    if (place.flags.kind === 'lazy' && place.flags.carry !== undefined) {
+      f.if();
+      this.leaveHere();
+      f.end();
+      return;
+    }
+    this.branchIf('exit', this.flow.exitFor(place.dirty));
+  }
+
   private exit(): void {
     const { f } = this;
     this.storeBudget();
@@ -455,11 +484,15 @@ class RegionEmitter extends HandlerEmitter {
     f.call(this.imports.core.settleFlags);
     f.end();
     this.setField('codeChanged', () => f.i32(0));
+    // An exception: who found it has noted the instruction.
+    this.loadField('stop');
+    f.if();
+    this.setField('record', () => f.i32(0));
+    this.leave();
+    f.end();
     f.get(this.why);
     f.i32(LEAVE.runLoop);
     f.pure('i32.eq');
-    this.loadField('stop');
-    f.pure('i32.or');
     f.if();
     this.setField('rip', () => f.get(this.target));
     this.setField('record', () => f.i32(0));
@@ -493,73 +526,28 @@ class RegionEmitter extends HandlerEmitter {
     this.storeBudget();
   }
 
-  /** Sets `site` to a new one; leaves whether it knows the address in `target` as an i32 on the stack. */
-  private lookAtSite(target: number): void {
+  /** Host offset of a new site. */
+  private pushSite(): void {
     const { f } = this;
     f.get(REC);
     f.i32(RECORD.sizeBytes + this.sites++ * SITE.sizeBytes);
     f.pure('i32.add');
-    f.tee(this.site);
-    f.memory('i64.load', SITE.target);
-    f.get(target);
-    f.pure('i64.eq');
-    f.get(this.site);
-    f.memory('i32.load', SITE.epoch);
-    f.get(this.epoch);
-    f.pure('i32.eq');
-    f.pure('i32.and');
   }
 
-  /** The code page of the address in `target`. */
-  private setCodePage(target: number): void {
-    const { f } = this;
-    this.setField('codePage', () => {
-      f.get(target);
-      f.i64(-4096n);
-      f.pure('i64.and');
-    });
-  }
-
-  private pushHandler(record: number): void {
-    const { f } = this;
-    f.get(CPU);
-    f.get(record);
-    f.get(record);
-    f.memory('i32.load16_u', RECORD.handler);
-  }
-
-  private jumpOut(target: number): void {
+  private jumpOut(pushTarget: () => void): void {
     const { f } = this;
     this.handOver(this.place.dirty);
-    this.lookAtSite(target);
-    f.get(this.budget);
-    f.i32(0);
-    f.pure('i32.gt_s');
-    f.pure('i32.and');
-    f.if();
-    this.setField('budget', () => {
-      f.get(this.budget);
-      f.i32(1);
-      f.pure('i32.sub');
-    });
-    this.setCodePage(target);
-    f.get(this.site);
-    f.memory('i32.load', SITE.record);
-    f.set(this.callee);
-    this.pushHandler(this.callee);
-    f.returnCallIndirect(this.imports.handlerType);
-    f.end();
     f.get(CPU);
-    f.get(this.site);
-    f.get(target);
+    this.pushSite();
+    pushTarget();
     f.returnCall(this.imports.core.jumpSite);
   }
 
-  private returnOut(target: number): void {
+  private returnOut(target: Value): void {
     const { f } = this;
     this.handOver(this.place.dirty);
-    f.get(target);
-    f.get(this.expectedReturn);
+    this.push(target);
+    this.loadField('expectedReturn');
     f.pure('i64.eq');
     f.if();
     f.i32(1);
@@ -567,74 +555,30 @@ class RegionEmitter extends HandlerEmitter {
     f.end();
     f.get(CPU);
     f.i32(0);
-    f.get(target);
+    this.push(target);
     f.returnCall(this.imports.core.jump);
   }
 
-  /** Calls the address in `target`, and goes on behind the instruction when it comes back there. */
-  private callOut(target: number): void {
+  /** Calls an address, and goes on behind the instruction when it comes back there. */
+  private callOut(pushTarget: () => void): void {
     const { f } = this;
     const flow = this.place.instruction!;
-    const back = this.place.nextInstruction;
     this.handOver(flow.spilled);
-    this.lookAtSite(target);
-    f.if();
-    this.setCodePage(target);
-    f.get(this.site);
-    f.memory('i32.load', SITE.record);
-    f.set(this.callee);
-    f.else();
     f.get(CPU);
-    f.get(this.site);
-    f.get(target);
-    f.call(this.imports.core.calleeSite);
-    f.tee(this.callee);
+    this.pushSite();
+    pushTarget();
+    this.pushAddress(this.place.nextInstruction);
+    f.call(this.imports.core.nestedCall);
     f.pure('i32.eqz');
     f.if();
     this.leave();
     f.end();
-    f.end();
-    f.get(this.depth);
-    f.i32(MAXIMUM_CALL_DEPTH);
-    f.pure('i32.ge_s');
-    f.if();
-    this.setField('rip', () => f.get(target));
-    this.setField('record', () => f.i32(0));
-    this.leave();
-    f.end();
-    this.setField('callDepth', () => {
-      f.get(this.depth);
-      f.i32(1);
-      f.pure('i32.add');
-    });
-    this.setField('expectedReturn', () => this.pushAddress(back));
-    this.pushHandler(this.callee);
-    f.callIndirect(this.imports.handlerType);
-    f.pure('i32.eqz');
-    f.if();
-    this.leave();
-    f.end();
-    this.setField('callDepth', () => f.get(this.depth));
-    this.setField('expectedReturn', () => f.get(this.expectedReturn));
-    this.field('budget', this.budget);
-    f.i32(0);
+    this.refresh();
+    f.i32(FLAG_KIND.none);
     f.set(this.flagKind);
-    this.leaveIfMoved(back);
     this.fill(flow.reloaded);
     this.place.flags = MEMORY;
     this.place.dirty = 0;
-  }
-
-  /** Leaves for `offset` when code may be elsewhere than it was. Nothing is dirty, and the flags are in memory. */
-  private leaveIfMoved(offset: number): void {
-    const { f } = this;
-    this.loadField('codeEpoch');
-    f.get(this.epoch);
-    f.pure('i32.ne');
-    f.if();
-    this.setTarget(offset);
-    this.leaveDirty(0);
-    f.end();
   }
 
   // Flags.
@@ -647,24 +591,9 @@ class RegionEmitter extends HandlerEmitter {
     f.get(this.flagSecond);
   }
 
-  /** Makes the flag locals say what is known here. */
+  /** Makes the flag locals say what the flags are here: they do but for a carry of its own. */
   private settleFlags(): void {
-    const { f } = this;
     if (this.place.flags.kind === 'lazy' && this.place.flags.carry !== undefined) this.flushFlags();
-    const { flags } = this.place;
-    if (flags.kind === 'dynamic') return;
-    if (flags.kind !== 'lazy') {
-      f.i32(FLAG_KIND.none);
-      f.set(this.flagKind);
-      return;
-    }
-    f.i32(FLAG_KIND[flags.name] | (flags.size << 8));
-    f.set(this.flagKind);
-    this.push(flags.first);
-    f.set(this.flagFirst);
-    if (flags.name === 'logic') return;
-    this.push(flags.second);
-    f.set(this.flagSecond);
   }
 
   /** Notes the flags in the state, as the next region expects them. */
@@ -706,6 +635,8 @@ class RegionEmitter extends HandlerEmitter {
       const { carry } = flags;
       if (carry !== undefined) this.setField('flagC', () => this.push(carry));
     }
+    f.i32(FLAG_KIND.none);
+    f.set(this.flagKind);
     this.place.flags = WORDS;
   }
 
@@ -776,11 +707,9 @@ class RegionEmitter extends HandlerEmitter {
   /** Leaves for `offset` when the instruction's store has changed code. */
   private leaveIfChanged(offset: number): void {
     const { f } = this;
-    f.get(this.leaving);
-    f.if();
     this.setTarget(offset);
-    this.leaveHere();
-    f.end();
+    f.get(this.leaving);
+    this.leaveHereIf();
   }
 
   /** Control is about to go elsewhere, once the instruction has had all its effects. */
@@ -807,6 +736,13 @@ class RegionEmitter extends HandlerEmitter {
         }
         this.pin(value.args);
         place.flags = { kind: 'lazy', name, size: value.size!, first, second, carry: undefined };
+        f.i32(FLAG_KIND[name] | (value.size! << 8));
+        f.set(this.flagKind);
+        this.push(first);
+        f.set(this.flagFirst);
+        if (name === 'logic') return;
+        this.push(second);
+        f.set(this.flagSecond);
         return;
       }
       case 'new-flags':
@@ -828,8 +764,6 @@ class RegionEmitter extends HandlerEmitter {
           place.flags = { ...flags, carry };
         } else {
           this.flushFlags();
-          f.i32(FLAG_KIND.none);
-          f.set(this.flagKind);
           this.setField('flagC', () => this.push(carry));
         }
         return;
@@ -842,12 +776,7 @@ class RegionEmitter extends HandlerEmitter {
         super.statement(value);
         return;
       case 'set-field':
-        if (FLAG_FIELDS.has(value.name!)) {
-          this.flushFlags();
-          // Marked in the locals too: the words in memory count from here on.
-          f.i32(FLAG_KIND.none);
-          f.set(this.flagKind);
-        }
+        if (FLAG_FIELDS.has(value.name!)) this.flushFlags();
         super.statement(value);
         return;
       case 'get-register':
@@ -892,14 +821,13 @@ class RegionEmitter extends HandlerEmitter {
         this.goTo(place.instruction!.offset, this.currentBlock());
         return;
       case 'jump': {
-        const target = this.temporary('i64');
-        this.push(value.args[0]!);
-        f.set(target);
+        const target = value.args[0]!;
+        this.ensureLocal(target);
         place.dirty = place.instruction!.dirtyAfter;
         place.stores = false;
-        if (value.name === 'call') this.callOut(target);
-        else if (value.name === 'return') this.returnOut(target);
-        else this.jumpOut(target);
+        if (value.name === 'return') this.returnOut(target);
+        else if (value.name === 'call') this.callOut(() => this.push(target));
+        else this.jumpOut(() => this.push(target));
         return;
       }
       case 'leave':
@@ -932,23 +860,17 @@ class RegionEmitter extends HandlerEmitter {
   }
 
   private jumpDirectTo(target: number, calls: boolean): void {
-    const { f, place } = this;
+    const { place } = this;
     if (calls) {
-      const address = this.temporary('i64');
-      this.pushAddress(target);
-      f.set(address);
       place.dirty = place.instruction!.dirtyAfter;
       place.stores = false;
-      this.callOut(address);
+      this.callOut(() => this.pushAddress(target));
       return;
     }
     this.completeInstruction(target);
     if (this.labels.length > 0 && !this.graph.position.has(target) && !this.inBranch) {
       // An unconditional jump out of the region: a tail call, most likely.
-      const address = this.temporary('i64');
-      this.pushAddress(target);
-      f.set(address);
-      this.jumpOut(address);
+      this.jumpOut(() => this.pushAddress(target));
       return;
     }
     this.goTo(target, this.currentBlock());
@@ -1102,30 +1024,18 @@ class RegionEmitter extends HandlerEmitter {
     this.leaveHere();
   }
 
-  /** Before a call that may raise an exception: the address of the instruction is made known. */
-  protected override beforeSlow(): void {
-    this.setField('rip', () => this.pushAddress(this.place.instruction!.offset));
-  }
-
-  protected override pushRecord(): void {
-    this.f.i32(0);
+  protected override pushPlace(): void {
+    this.f.i32(this.place.instruction!.offset);
   }
 
   protected override returnIfStopped(): void {
-    const { f } = this;
     this.loadField('stop');
-    f.if();
-    this.setTarget(this.place.instruction!.offset);
-    this.leaveHere();
-    f.end();
+    this.leaveHereIf();
   }
 
   protected override afterSlowStore(): void {
-    const { f } = this;
     this.place.stores = true;
-    f.get(CPU);
-    f.memory('i32.load', STATE.codeChanged.offset);
-    f.set(this.leaving);
+    this.f.set(this.leaving);
   }
 
   protected override call(value: Value): void {
@@ -1133,20 +1043,18 @@ class RegionEmitter extends HandlerEmitter {
     const name = value.name as RuntimeName;
     const signature: RuntimeSignature = RUNTIME[name];
     const stateful = needsState(name);
-    this.beforeSlow();
+    this.setField('rip', () => this.pushAddress(this.place.instruction!.offset));
     this.setField('record', () => f.i32(0));
     if (stateful) {
       this.setField('instructionLength', () => f.i32(place.lengthBytes));
       this.spill(place.instruction!.spilled);
       this.flushFlags();
-      f.i32(FLAG_KIND.none);
-      f.set(this.flagKind);
       this.storeBudget();
     }
     for (const argument of value.args) this.push(argument);
     f.call(this.imports.runtime[name]);
     if (value.type !== 'none') this.keep(value);
-    if (stateful) this.field('budget', this.budget);
+    if (stateful) this.refresh();
     if (!signature.stops && !stateful) return;
     if (stateful) {
       // Nothing is dirty in memory's view: what was has been spilled.
@@ -1172,7 +1080,8 @@ export interface EmittedRegion {
 /** Emits a region as one function. */
 export function emitRegion(imports: Imports, code: RegionCode): EmittedRegion {
   const described = new Map<number, FlowBlock>();
-  for (const [offset, block] of code.blocks) described.set(offset, describeBlock(block.body.body, block.next, needsState));
+  for (const [offset, block] of code.blocks)
+    described.set(offset, describeBlock(block.body.body, block.next, needsState));
   const successors = (offset: number): number[] => {
     if (code.single) return [];
     const block = described.get(offset)!;

@@ -82,6 +82,9 @@ export const STATE = {
   flagSecond: field(0x3b8, 'u64'),
   /** Nested calls of regions that are under way. */
   callDepth: field(0x3c0, 'u32'),
+  /** Host offset of the counters of jumps' targets (HEAT in record.ts), and how often makes a target hot. */
+  heat: field(0x3c8, 'u32'),
+  heatLimit: field(0x3cc, 'u32'),
   /** Length of the instruction at `rip`, where a region calls the engine. */
   instructionLength: field(0x3c4, 'u32'),
   cr0: field(0x200, 'u64'),

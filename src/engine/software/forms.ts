@@ -10,7 +10,7 @@ import {
   type RegisterOperand,
   SEGMENT_INDEX,
 } from '../../decode/instruction.ts';
-import { ADDRESS_SIZE_CODE, RECORD } from '../../emit/record.ts';
+import { ADDRESS_SIZE_CODE, BRANCH_COUNT, RECORD } from '../../emit/record.ts';
 import type { AddressShape, InstructionLift, Location, OperandLift } from '../../ir/builder.ts';
 import {
   FLAT_SEGMENT_OFFSET,
@@ -239,7 +239,13 @@ export function formOf(instruction: Instruction): { key: string; lift: Instructi
 }
 
 /** Writes everything of a record but its handler. `ip` is the instruction's offset in its page. */
-export function writeOperands(view: DataView, record: number, instruction: Instruction, ip: number): void {
+export function writeOperands(
+  view: DataView,
+  record: number,
+  instruction: Instruction,
+  ip: number,
+  hotAfter: number,
+): void {
   const { row } = instruction;
   const long = instruction.codeSize === 64;
   const nextIp = ip + instruction.lengthBytes;
@@ -274,6 +280,7 @@ export function writeOperands(view: DataView, record: number, instruction: Instr
         return;
       case 'relative': {
         view.setBigInt64(record + RECORD.imm0, BigInt(nextIp + operand.displacement), true);
+        view.setInt32(record + BRANCH_COUNT, hotAfter, true);
         const code = long ? 0 : ADDRESS_SIZE_CODE[instruction.operandBytes];
         view.setUint16(record + RECORD.segment, FLAT_SEGMENT_OFFSET | code, true);
         return;

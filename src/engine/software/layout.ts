@@ -7,7 +7,7 @@
 //
 // Pages that are never touched cost the host nothing.
 
-import { CODE_TLB, TLB } from '../../emit/record.ts';
+import { CODE_TLB, HEAT, TLB } from '../../emit/record.ts';
 import { STATE_SIZE_BYTES } from '../../ir/guest-state.ts';
 
 export const GUEST_RAM_OFFSET = 0x1000_0000;
@@ -23,11 +23,13 @@ export interface VcpuLayout {
   readonly stateOffset: number;
   readonly tlbOffset: number;
   readonly codeTlbOffset: number;
+  readonly heatOffset: number;
   readonly recordsOffset: number;
   readonly recordsEnd: number;
 }
 
-const BLOCK_BYTES = STATE_SIZE_BYTES + TLB_CLASSES * TLB.sizeBytes + CODE_TLB_CLASSES * CODE_TLB.sizeBytes;
+const TLB_BYTES = TLB_CLASSES * TLB.sizeBytes + CODE_TLB_CLASSES * CODE_TLB.sizeBytes;
+const BLOCK_BYTES = STATE_SIZE_BYTES + TLB_BYTES + HEAT.sizeBytes;
 
 /** Layout of processor `index` of `count`. */
 export function layoutVcpu(index: number, count: number): VcpuLayout {
@@ -38,6 +40,7 @@ export function layoutVcpu(index: number, count: number): VcpuLayout {
     stateOffset,
     tlbOffset: stateOffset + STATE_SIZE_BYTES,
     codeTlbOffset: stateOffset + STATE_SIZE_BYTES + TLB_CLASSES * TLB.sizeBytes,
+    heatOffset: stateOffset + STATE_SIZE_BYTES + TLB_BYTES,
     recordsOffset: RECORDS_OFFSET + index * share,
     recordsEnd: RECORDS_OFFSET + (index + 1) * share,
   };

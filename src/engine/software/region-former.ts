@@ -165,7 +165,12 @@ function translate(source: CodeSource, offset: number): Decoded | undefined {
   const relative = instruction.operands.find((operand) => operand.kind === 'relative');
   let target = relative?.kind === 'relative' ? next + relative.displacement : undefined;
   if (target === undefined && instruction.repeat !== 'none') target = offset;
-  return { instruction, lift, target, calls: instruction.row.lift === 'call' || instruction.row.lift === 'call-indirect' };
+  return {
+    instruction,
+    lift,
+    target,
+    calls: instruction.row.lift === 'call' || instruction.row.lift === 'call-indirect',
+  };
 }
 
 /** Whether the following instruction may run after this one; a call's callee may come back. */

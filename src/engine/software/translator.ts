@@ -49,6 +49,14 @@ export class Translator {
     return count === this.threshold && this.translate(page, offset, around);
   }
 
+  /** The place has been jumped to often. */
+  heated(page: CodePage, offset: number, around: CodeAround): void {
+    const count = page.samples.get(offset) ?? 0;
+    if (count >= this.threshold) return;
+    page.samples.set(offset, this.threshold);
+    this.translate(page, offset, around);
+  }
+
   /** Translates a place that has not been tried yet. */
   translateOnce(page: CodePage, offset: number, around: CodeAround): void {
     if (page.samples.has(offset)) return;

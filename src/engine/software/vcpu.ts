@@ -10,9 +10,9 @@
 
 import { createDecoder } from '../../decode/decoder.ts';
 import type { CodeSize, Instruction } from '../../decode/instruction.ts';
+import { MAXIMUM_CALL_DEPTH } from '../../emit/core.ts';
 import { FIRST_REGION, type ServiceName } from '../../emit/imports.ts';
 import { RECORD, REGION_RECORD, SITE } from '../../emit/record.ts';
-import { MAXIMUM_CALL_DEPTH } from '../../emit/region.ts';
 import { ALIGNED_16 } from '../../ir/builder.ts';
 import {
   FLAT_SEGMENT_OFFSET,
@@ -51,6 +51,8 @@ import { X87 } from './x87.ts';
 const BUDGET = 4096;
 /** Polls at one place before it is translated: about a millisecond of its work. */
 const DEFAULT_SAMPLES = 6;
+/** A place that is jumped to so often counts as sampled once. */
+const JUMPS_PER_SAMPLE = 50;
 
 /** Instructions that a conditional jump behind them may share a handler with. */
 const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
@@ -112,6 +114,8 @@ export class SoftwareVcpu implements Vcpu {
     const { memory, ramBytes, host } = options;
     const layout = layoutVcpu(options.index ?? 0, options.count ?? 1);
     this.host = host;
+    const samples = options.translateAfterSamples ?? DEFAULT_SAMPLES;
+    this.hotAfter = samples === Number.POSITIVE_INFINITY ? 0x7fffffff : Math.max(1, samples * JUMPS_PER_SAMPLE);
     this.ramBytes = ramBytes;
     this.base = layout.stateOffset;
     this.view = new DataView(memory.buffer);
@@ -203,10 +207,14 @@ export class SoftwareVcpu implements Vcpu {
     );
     this.translatesSteps = options.translateSteps ?? false;
     this.translatesFirst = options.translateAfterSamples === 0;
+    this.cpu.set32('heat', layout.heatOffset);
+    this.cpu.set32('heatLimit', this.hotAfter);
     this.mmu.flushAll();
   }
 
   readonly translator: Translator;
+  /** Jumps to a place before it is translated. */
+  private readonly hotAfter: number;
   private readonly translatesSteps: boolean;
   private readonly translatesFirst: boolean;
   /** Regions of several pages: record -> where else their code lies. */
@@ -226,7 +234,7 @@ export class SoftwareVcpu implements Vcpu {
 
   private writeRecord(record: number, instruction: Instruction, ip: number): boolean {
     const { key, lift } = formOf(instruction);
-    writeOperands(this.view, record, instruction, ip);
+    writeOperands(this.view, record, instruction, ip, this.hotAfter);
     this.view.setUint16(record + RECORD.handler, this.handlers.indexOf(key, lift), true);
     const { row } = instruction;
     return row.ends !== true || row.lift === 'jcc' || row.lift.startsWith('loop') || row.lift === 'jrcxz';
@@ -406,6 +414,16 @@ export class SoftwareVcpu implements Vcpu {
     return this.code.full;
   }
 
+  /** Jumps to this offset in CS are many. */
+  private translateAt(rip: bigint): void {
+    const linear = BigInt.asUintN(64, rip + this.cpu.get('codeBase'));
+    const page = this.physicalCodePage(linear, 0);
+    const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32('codeSize') as CodeSize);
+    if (codePage === undefined) return;
+    const offset = Number(linear & 0xfffn);
+    if (this.code.record(codePage, offset) !== 0) this.translator.heated(codePage, offset, this.around(linear));
+  }
+
   /** Generated code is about to go to this offset in CS. */
   private sampleAt(rip: bigint): void {
     const linear = BigInt.asUintN(64, rip + this.cpu.get('codeBase'));
@@ -466,6 +484,10 @@ export class SoftwareVcpu implements Vcpu {
           this.caught(error);
           return 0;
         }
+      },
+      hot: () => {
+        this.translateAt(this.cpu.get('rip'));
+        return 0;
       },
       poll: () => (this.pollInside() ? 1 : 0),
       verifyRegion: (_cpu, record) => (this.verifyRegion(record!) ? 1 : 0),
