@@ -10,8 +10,8 @@ import { APIC_TIMER_HZ } from '../devices/chips/local-apic/wire.ts';
 import type { SerialBackend, Uart16550 } from '../devices/chips/uart16550/uart16550.ts';
 import { createDevices, type Devices, resetDevices } from '../devices/registry.ts';
 import { createGuestMemory, GUEST_RAM_OFFSET } from '../engine/software/layout.ts';
-import { SoftwareVcpu } from '../engine/software/vcpu.ts';
-import type { VcpuHost } from '../engine/vcpu.ts';
+import { SoftwareVcpu, type SoftwareVcpuOptions } from '../engine/software/vcpu.ts';
+import type { Vcpu, VcpuHost } from '../engine/vcpu.ts';
 import { PHYSICAL_ADDRESS_BITS } from '../isa/cpuid/portable.ts';
 import { MSR } from '../isa/msrs.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
@@ -47,6 +47,18 @@ export interface MachineEnvironment {
   sleep(timeoutMs: number): void;
 }
 
+/** What a debugging tool puts in the place of the usual parts. */
+export interface MachineParts {
+  createVcpu(options: SoftwareVcpuOptions): Vcpu;
+  /** RAM as the loaders and the devices see it. */
+  createMemory(memory: WebAssembly.Memory, hostOffset: number, sizeBytes: number): GuestMemory;
+}
+
+const USUAL_PARTS: MachineParts = {
+  createVcpu: (options) => new SoftwareVcpu(options),
+  createMemory: (memory, hostOffset, sizeBytes) => new GuestMemory(memory, hostOffset, sizeBytes),
+};
+
 export type MachineExit =
   | { readonly kind: 'power-off' }
   /** The guest reset the machine, and the configuration does not allow that. */
@@ -79,7 +91,7 @@ export class Machine {
   readonly memory: GuestMemory;
   readonly board: Board;
   readonly devices: Devices;
-  readonly vcpu: SoftwareVcpu;
+  readonly vcpu: Vcpu;
   readonly kernel: LoadedKernel;
   private readonly config: MachineConfig;
   private readonly environment: MachineEnvironment;
@@ -89,12 +101,12 @@ export class Machine {
   private tscOffset = 0;
 
   /** Makes the machine and loads its kernel. Throws UserError for a kernel that cannot be booted on it. */
-  constructor(config: MachineConfig, environment: MachineEnvironment) {
+  constructor(config: MachineConfig, environment: MachineEnvironment, parts: MachineParts = USUAL_PARTS) {
     this.config = machineConfigSchema.parse(config);
     this.environment = environment;
     const { memoryBytes, debugExitPort } = this.config;
     const memory = allocateMemory(memoryBytes);
-    this.memory = new GuestMemory(memory, GUEST_RAM_OFFSET, memoryBytes);
+    this.memory = parts.createMemory(memory, GUEST_RAM_OFFSET, memoryBytes);
     this.timers = new Timers(environment.clock);
     this.kernel = this.load();
     const index = 0;
@@ -123,7 +135,7 @@ export class Machine {
     this.devices = createDevices(this.board);
     const { com1, com2, com3, com4 } = this.devices;
     this.ports = [com1, com2, com3, com4];
-    this.vcpu = new SoftwareVcpu({
+    this.vcpu = parts.createVcpu({
       memory,
       ramBytes: memoryBytes,
       host: this.vcpuHost(index),

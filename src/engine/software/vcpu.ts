@@ -76,6 +76,10 @@ export interface SoftwareVcpuOptions {
   readonly translateAfterSamples?: number;
   /** Single steps run translated code where there can be some; for tests of the translator. */
   readonly translateSteps?: boolean;
+  /** Jumps between two polls; 1 polls at every jump that is taken. */
+  readonly pollInterval?: number;
+  /** 64 random bits, for RDRAND; the host's by default. */
+  readonly random?: () => bigint;
 }
 
 type ServiceFunctions = Record<ServiceName, (...args: number[]) => number>;
@@ -91,6 +95,8 @@ export class SoftwareVcpu implements Vcpu {
   private readonly bytes: Uint8Array;
   private readonly ramBytes: number;
   private readonly base: number;
+  private readonly pollInterval: number;
+  private readonly random: () => bigint;
   private readonly msrs = resetMsrs();
   private readonly systemContext: system.SystemContext;
   private readonly transferContext: transfer.TransferContext;
@@ -118,6 +124,8 @@ export class SoftwareVcpu implements Vcpu {
     this.hotAfter = samples === Number.POSITIVE_INFINITY ? 0x7fffffff : Math.max(1, samples * JUMPS_PER_SAMPLE);
     this.ramBytes = ramBytes;
     this.base = layout.stateOffset;
+    this.pollInterval = options.pollInterval ?? BUDGET;
+    this.random = options.random ?? (() => crypto.getRandomValues(new BigUint64Array(1))[0]!);
     this.view = new DataView(memory.buffer);
     this.bytes = new Uint8Array(memory.buffer);
     this.cpu = new CpuState(memory.buffer, layout.stateOffset);
@@ -209,6 +217,7 @@ export class SoftwareVcpu implements Vcpu {
     this.translatesFirst = options.translateAfterSamples === 0;
     this.cpu.set32('heat', layout.heatOffset);
     this.cpu.set32('heatLimit', this.hotAfter);
+    this.translates = options.translateAfterSamples !== Number.POSITIVE_INFINITY;
     this.mmu.flushAll();
   }
 
@@ -217,6 +226,7 @@ export class SoftwareVcpu implements Vcpu {
   private readonly hotAfter: number;
   private readonly translatesSteps: boolean;
   private readonly translatesFirst: boolean;
+  private readonly translates: boolean;
   /** Regions of several pages: record -> where else their code lies. */
   private readonly regionPages = new Map<number, readonly RegionPage[]>();
   private epoch = 1;
@@ -224,8 +234,8 @@ export class SoftwareVcpu implements Vcpu {
   private resolvedOffset = 0;
   private single = false;
   private polled = false;
-  /** The next instruction is to be run on its own. */
-  private singleNext = false;
+  /** The next instruction is to be run on its own; a host that polls may ask for that too. */
+  singleNext = false;
   /** INT n, and SYSCALL that masks TF: no single-step trap follows. */
   private untrapped = false;
   private readonly decode = createDecoder(PORTABLE_FEATURES);
@@ -405,12 +415,12 @@ export class SoftwareVcpu implements Vcpu {
   private pollInside(): boolean {
     if (this.single || this.code.full) return true;
     const { host } = this;
-    if (host.poll()) return true;
+    if (host.poll() || this.singleNext) return true;
     this.nmiPending ||= host.takeNmi();
     const enabled = (this.eflagsSystem & EFLAGS.IF) !== 0;
     if (this.nmiPending || (enabled && host.interruptPending())) return true;
-    this.view.setInt32(this.base + STATE.budget.offset, BUDGET, true);
-    this.sampleAt(this.cpu.get('rip'));
+    this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval - 1, true);
+    if (this.translates) this.sampleAt(this.cpu.get('rip'));
     return this.code.full;
   }
 
@@ -694,7 +704,6 @@ export class SoftwareVcpu implements Vcpu {
     const { cpu, mmu, x87 } = this;
     const t = this.transferContext;
     const s = this.systemContext;
-    const random = new BigUint64Array(1);
     return {
       raise: (vector, errorCode) => {
         throw new GuestFault(vector, errorCode === -1 ? undefined : errorCode);
@@ -789,10 +798,7 @@ export class SoftwareVcpu implements Vcpu {
       popa: (operandBytes) => transfer.popa(t, operandBytes),
       divide128: (divisor) => divide128(cpu, divisor),
       idivide128: (divisor) => idivide128(cpu, BigInt.asIntN(64, divisor)),
-      rdrand: () => {
-        crypto.getRandomValues(random);
-        return random[0]!;
-      },
+      rdrand: () => this.random(),
       fxsave: (address, wide) => {
         this.checkX87();
         image.fxsave(this, address, wide !== 0);
@@ -928,7 +934,7 @@ export class SoftwareVcpu implements Vcpu {
     let budget = view.getInt32(base + STATE.budget.offset, true);
     if (this.halted || budget <= 0) {
       if (this.host.poll()) return { kind: 'interrupted' };
-      budget = BUDGET;
+      budget = this.pollInterval;
       this.polled = true;
     }
     // Turns count too: exceptions and system calls that lead to each other need no jump.
