@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { EXIT_STATUS } from '../base/errors.ts';
+import { createDebugCommand } from './debug.ts';
 import { createDoctorCommand } from './doctor.ts';
 import { describeFailure } from './failure.ts';
 import { createImagesCommand } from './images.ts';
@@ -27,7 +28,8 @@ export function createProgram(): Command {
     .addHelpText('after', EXAMPLES)
     .addCommand(createRunCommand())
     .addCommand(createImagesCommand())
-    .addCommand(createDoctorCommand());
+    .addCommand(createDoctorCommand())
+    .addCommand(createDebugCommand());
   for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) {
     command.exitOverride();
     command.configureOutput({

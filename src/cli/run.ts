@@ -67,7 +67,7 @@ export function createRunCommand(): Command {
 }
 
 /** What boots, and how people call it. */
-interface Guest {
+export interface Guest {
   label: string;
   kernel: Uint8Array;
   kernelName: string;
@@ -137,7 +137,7 @@ function checkFlags(imageName: string | undefined, command: readonly string[], f
 
 // What boots.
 
-function fetchImage(name: string, flags: RunFlags): Promise<GuestImage> {
+export function fetchImage(name: string, flags: RunFlags): Promise<GuestImage> {
   return resolveImage(name, {
     progress: createProgressBar(process.stderr),
     ...(flags.mirror !== undefined && { mirror: flags.mirror }),
@@ -153,7 +153,7 @@ function createOverlayOf(
   return createOverlay({ options, files, ...(command.length > 0 && { command }) });
 }
 
-function imageGuest(image: GuestImage, overlay: Uint8Array, flags: RunFlags): Guest {
+export function imageGuest(image: GuestImage, overlay: Uint8Array, flags: RunFlags): Guest {
   const own = image.defaultCommandLine.split(' ').filter((word) => flags.verbose !== true || word !== 'quiet');
   return {
     label: `${image.name.replace(/^debian:/, 'Debian ')}, kernel ${image.kernelVersion}`,
@@ -164,7 +164,7 @@ function imageGuest(image: GuestImage, overlay: Uint8Array, flags: RunFlags): Gu
   };
 }
 
-function ownGuest(flags: RunFlags): Guest {
+export function ownGuest(flags: RunFlags): Guest {
   // checkFlags has seen it.
   const kernelName = flags.kernel!;
   return {

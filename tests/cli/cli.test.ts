@@ -20,7 +20,15 @@ function assertFailure({ status, stdout, stderr }: CliResult, expectedStatus: nu
 }
 
 test('help is there for every command, with examples', async () => {
-  for (const command of [[], ['run'], ['images'], ['images', 'list'], ['images', 'pull'], ['doctor']]) {
+  for (const command of [
+    [],
+    ['run'],
+    ['images'],
+    ['images', 'list'],
+    ['images', 'pull'],
+    ['doctor'],
+    ['debug', 'lockstep'],
+  ]) {
     const { status, stdout, stderr } = await runCli([...command, '--help']);
     assert.equal(status, 0);
     assert.equal(stderr, '');
@@ -44,6 +52,10 @@ test('a mistake on the command line is one line and status 2', async () => {
     [['run', 'debian', '--terminal', '--', 'vi'], /--terminal needs a terminal/],
     [['run', 'debian', '--file', 'x'], /not a file to bring in: x/],
     [['images', 'pull'], /missing required argument 'image'/],
+    [['debug', 'lockstep'], /lockstep needs an image or --kernel/],
+    [['debug', 'lockstep', '--kernel', 'x'], /nothing says when the run is over/],
+    [['debug', 'lockstep', 'debian', '--jumps', 'many'], /not a number: --jumps many/],
+    [['debug', 'lockstep', 'debian', '--slice', '0'], /a slice has one jump at least/],
     [['doctor', '--format', 'xml'], /Allowed choices are text, json/],
   ] as const) {
     assertFailure(await runCli(args), 2, message);

@@ -1,0 +1,122 @@
+// The pages of RAM that a processor has touched since begin(), with what was in them: so that they alone need be
+// compared, and so that the processor can be taken back.
+//
+// A page is noted where the MMU lets stores through: when it fills a TLB entry (at which it asks whether the page holds
+// code), and before each store of its own. begin() empties the write side of the TLB, so that every page's first store
+// comes by.
+
+import { TLB } from '../../../emit/record.ts';
+import { GUEST_RAM_OFFSET, layoutVcpu, TLB_CLASSES } from '../layout.ts';
+import type { SoftwareVcpu } from '../vcpu.ts';
+
+const PAGE_BYTES = 4096;
+const PAGE_WORDS = PAGE_BYTES / 4;
+
+export class PageJournal {
+  private readonly vcpu: SoftwareVcpu;
+  private readonly bytes: Uint8Array;
+  private readonly words: Int32Array;
+  private readonly tlbWords: number;
+  /** Page -> index of its copy. */
+  private readonly kept = new Map<number, number>();
+  private readonly copies: Uint8Array[] = [];
+  private readonly pages: number;
+
+  /** Takes the place of what watches the processor's stores for code. */
+  constructor(vcpu: SoftwareVcpu, memory: WebAssembly.Memory, ramBytes: number) {
+    this.vcpu = vcpu;
+    this.bytes = new Uint8Array(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
+    this.tlbWords = layoutVcpu(0, 1).tlbOffset / 4;
+    this.pages = Math.floor(ramBytes / PAGE_BYTES);
+    const { code } = vcpu;
+    vcpu.mmu.attachCode({
+      holdsCode: (page) => {
+        this.keep(page);
+        return code.holdsCode(page);
+      },
+      noteWrite: (guestPhysical, lengthBytes) => {
+        this.keepRange(guestPhysical, lengthBytes);
+        code.noteWrite(guestPhysical, lengthBytes);
+      },
+    });
+  }
+
+  /** Forgets the pages; what is in them now counts. */
+  begin(): void {
+    this.kept.clear();
+    const { words, tlbWords } = this;
+    const end = tlbWords + (TLB_CLASSES * TLB.sizeBytes) / 4;
+    const stride = (1 << TLB.strideLog2) / 4;
+    for (let at = tlbWords + TLB.writeTag / 4; at < end; at += stride) {
+      words[at] = 0;
+      words[at + 1] = 0;
+    }
+  }
+
+  keepRange(guestPhysical: number, lengthBytes: number): void {
+    const last = Math.floor((guestPhysical + lengthBytes - 1) / PAGE_BYTES);
+    for (let page = Math.floor(guestPhysical / PAGE_BYTES); page <= last; page++) this.keep(page);
+  }
+
+  private keep(page: number): void {
+    if (this.kept.has(page) || page >= this.pages) return;
+    const index = this.kept.size;
+    this.kept.set(page, index);
+    let copy = this.copies[index];
+    if (copy === undefined) {
+      copy = new Uint8Array(PAGE_BYTES);
+      this.copies[index] = copy;
+    }
+    const at = GUEST_RAM_OFFSET + page * PAGE_BYTES;
+    copy.set(this.bytes.subarray(at, at + PAGE_BYTES));
+  }
+
+  /** Whether the touched pages are the same in `other`, the words of another processor's memory. */
+  isSame(other: Int32Array): boolean {
+    for (const page of this.kept.keys()) if (!isSamePage(this.words, other, page)) return false;
+    return true;
+  }
+
+  /** Those that are not. */
+  differences(other: Int32Array): number[] {
+    return [...this.kept.keys()].filter((page) => !isSamePage(this.words, other, page));
+  }
+
+  /** Puts back what was in the pages at begin(). */
+  restore(): void {
+    for (const [page, index] of this.kept) {
+      this.bytes.set(this.copies[index]!, GUEST_RAM_OFFSET + page * PAGE_BYTES);
+      this.vcpu.code.noteWrite(page * PAGE_BYTES, PAGE_BYTES);
+    }
+  }
+}
+
+/** Pages that a processor may have written through its TLB, of late or long ago: `words` are its memory's. */
+export function findWritablePages(words: Int32Array): Set<number> {
+  const pages = new Set<number>();
+  const first = layoutVcpu(0, 1).tlbOffset / 4;
+  const stride = (1 << TLB.strideLog2) / 4;
+  for (let at = first; at < first + (TLB_CLASSES * TLB.sizeBytes) / 4; at += stride) {
+    const tag = words[at + TLB.writeTag / 4]!;
+    if ((tag & 0xfff) === 0) continue;
+    const hostOffset = (words[at + TLB.addend / 4]! + (tag & ~0xfff)) >>> 0;
+    pages.add((hostOffset - GUEST_RAM_OFFSET) / PAGE_BYTES);
+  }
+  return pages;
+}
+
+export function isSamePage(one: Int32Array, other: Int32Array, page: number): boolean {
+  const first = GUEST_RAM_OFFSET / 4 + page * PAGE_WORDS;
+  for (let at = first; at < first + PAGE_WORDS; at++) if (one[at] !== other[at]) return false;
+  return true;
+}
+
+/** Pages of RAM, from 0 on, that are not the same in two memories. */
+export function findDifferingPages(one: Int32Array, other: Int32Array, ramBytes: number): number[] {
+  const pages: number[] = [];
+  for (let page = 0; page < Math.floor(ramBytes / PAGE_BYTES); page++) {
+    if (!isSamePage(one, other, page)) pages.push(page);
+  }
+  return pages;
+}
