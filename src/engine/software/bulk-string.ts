@@ -2,7 +2,7 @@
 // Each call does what lies within one page of source and destination, updates RSI, RDI and RCX, and returns; the
 // generated handler calls again while RCX is not zero, so that interrupts and faults are taken between.
 
-import { SEGMENT_FIELDS } from '../../ir/guest-state.ts';
+import { SEGMENT_FIELDS, STATE } from '../../ir/guest-state.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
 import type { Mmu } from './mmu.ts';
@@ -55,7 +55,7 @@ function locate(
   write: boolean,
 ): void {
   const { cpu } = c;
-  const long = cpu.get32('codeSize') === 64;
+  const long = cpu.get32(STATE.codeSize) === 64;
   const { view, offset } = cpu;
   const at = offset + register * 8;
   let low = view.getInt32(at, true);
@@ -107,7 +107,7 @@ function advance(c: BulkContext, register: number, address: number, by: number):
   }
 }
 
-const isBackwards = (c: BulkContext): boolean => (c.cpu.get32('systemFlags') & DIRECTION) !== 0;
+const isBackwards = (c: BulkContext): boolean => (c.cpu.get32(STATE.systemFlags) & DIRECTION) !== 0;
 
 /** Throws GuestFault before the turn that faults; the turns before it are complete. */
 export function repMovs(c: BulkContext, size: number, address: number, segment: number): void {

@@ -1,10 +1,11 @@
 // Typed access to one processor's state block (src/ir/guest-state.ts) from the engine's TypeScript.
 
-import { gprOffset, SEGMENT_FIELDS, STATE, type StateField, segmentOffset } from '../../ir/guest-state.ts';
+import { type Field, gprOffset, SEGMENT_FIELDS, STATE, segmentOffset } from '../../ir/guest-state.ts';
 import type { SegmentState } from '../vcpu-state.ts';
 
-type U64Field = { [K in StateField]: (typeof STATE)[K]['type'] extends 'u64' ? K : never }[StateField];
-type U32Field = Exclude<StateField, U64Field>;
+/** Fields are named by their constants, STATE.rip and the like: a look-up by a string costs as much as a guest's load. */
+type U64Field = Field & { readonly type: 'u64' };
+type U32Field = Field & { readonly type: 'u32' | 'i32' };
 
 export class CpuState {
   readonly view: DataView;
@@ -17,24 +18,24 @@ export class CpuState {
   }
 
   get(field: U64Field): bigint {
-    return this.view.getBigUint64(this.offset + STATE[field].offset, true);
+    return this.view.getBigUint64(this.offset + field.offset, true);
   }
 
   set(field: U64Field, value: bigint): void {
-    this.view.setBigUint64(this.offset + STATE[field].offset, value, true);
+    this.view.setBigUint64(this.offset + field.offset, value, true);
   }
 
   /** The low half of a 64-bit field, without the cost of a bigint. */
   getLow(field: U64Field): number {
-    return this.view.getUint32(this.offset + STATE[field].offset, true);
+    return this.view.getUint32(this.offset + field.offset, true);
   }
 
   get32(field: U32Field): number {
-    return this.view.getUint32(this.offset + STATE[field].offset, true);
+    return this.view.getUint32(this.offset + field.offset, true);
   }
 
   set32(field: U32Field, value: number): void {
-    this.view.setUint32(this.offset + STATE[field].offset, value, true);
+    this.view.setUint32(this.offset + field.offset, value, true);
   }
 
   gpr(index: number): bigint {
@@ -89,11 +90,11 @@ export class CpuState {
     parity ^= parity >> 2;
     parity ^= parity >> 1;
     return (
-      (this.get32('systemFlags') |
+      (this.get32(STATE.systemFlags) |
         2 |
         (carryHigh < 0 ? 1 : 0) |
         ((parity & 1) === 0 ? 4 : 0) |
-        ((this.get32('flagA') & 8) << 1) |
+        ((this.get32(STATE.flagA) & 8) << 1) |
         (zero ? 0x40 : 0) |
         (signHigh < 0 ? 0x80 : 0) |
         ((carryHigh ^ (carryHigh << 1)) < 0 ? 0x800 : 0)) >>>
@@ -102,13 +103,13 @@ export class CpuState {
   }
 
   set eflags(value: number) {
-    this.set('flagZ', (value & 0x40) !== 0 ? 0n : 1n);
+    this.set(STATE.flagZ, (value & 0x40) !== 0 ? 0n : 1n);
     const odd = (value & 4) === 0 ? 1n : 0n;
-    this.set('flagN', ((value & 0x80) !== 0 ? 1n << 63n : 0n) | odd);
+    this.set(STATE.flagN, ((value & 0x80) !== 0 ? 1n << 63n : 0n) | odd);
     const carry = (value & 1) !== 0;
     const overflow = (value & 0x800) !== 0;
-    this.set('flagC', (carry ? 1n << 63n : 0n) | (carry !== overflow ? 1n << 62n : 0n));
-    this.set32('flagA', (value & 0x10) >> 1);
-    this.set32('systemFlags', value & 0x3f7700);
+    this.set(STATE.flagC, (carry ? 1n << 63n : 0n) | (carry !== overflow ? 1n << 62n : 0n));
+    this.set32(STATE.flagA, (value & 0x10) >> 1);
+    this.set32(STATE.systemFlags, value & 0x3f7700);
   }
 }

@@ -1,7 +1,7 @@
 // Segment and system descriptors: where they lie, what their bits say, and how they get into a segment register's
 // hidden part (SDM volume 3, 3.4.5 and 3.5). A descriptor is handled as its two doublewords, `low` and `high`.
 
-import { SEGMENT_FIELDS, segmentOffset } from '../../ir/guest-state.ts';
+import { SEGMENT_FIELDS, STATE, segmentOffset } from '../../ir/guest-state.ts';
 import { SEGMENT_ATTRIBUTE } from '../vcpu-state.ts';
 import type { CpuState } from './cpu-state.ts';
 import { ALL_ONES, isLongMode, LOW_32, SEGMENT, type TransferContext } from './transfer-context.ts';
@@ -64,8 +64,8 @@ export function linearOf(cpu: CpuState, base: bigint, offset: bigint): bigint {
 export function descriptorAddress(cpu: CpuState, selector: number, sizeBytes = 8): bigint {
   const offset = selector & 0xfff8;
   if ((selector & 4) === 0) {
-    if (offset + sizeBytes - 1 > cpu.get32('gdtrLimit')) return -1n;
-    return linearOf(cpu, cpu.get('gdtrBase'), BigInt(offset));
+    if (offset + sizeBytes - 1 > cpu.get32(STATE.gdtrLimit)) return -1n;
+    return linearOf(cpu, cpu.get(STATE.gdtrBase), BigInt(offset));
   }
   if ((cpu.attributes(SEGMENT.LDTR) & SEGMENT_ATTRIBUTE.UNUSABLE) !== 0) return -1n;
   if (offset + sizeBytes - 1 > segmentLimit(cpu, SEGMENT.LDTR)) return -1n;

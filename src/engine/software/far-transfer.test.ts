@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STATE } from '../../ir/guest-state.ts';
 import { farCall, farJump, farReturn } from './far-transfer.ts';
 import { SEGMENT } from './transfer-context.ts';
 import {
@@ -24,7 +25,7 @@ test('a real-mode far jump loads CS and keeps its limit', () => {
   const machine = realMachine();
   farJump(machine, 0x1234, 0x9_5678n, 2);
   assert.equal(machine.cpu.segment(SEGMENT.CS).base, 0x12340n);
-  assert.equal(machine.cpu.get('rip'), 0x5678n);
+  assert.equal(machine.cpu.get(STATE.rip), 0x5678n);
   assertFault(machine, GP, 0, () => farJump(machine, 0, 0x1_0000n, 4));
 });
 
@@ -33,7 +34,7 @@ test('a real-mode far call and return come back', () => {
   farCall(machine, 0x200, 0x10n, 2);
   assert.deepEqual(machine.stack(2, 2), [NEXT_RIP, 0n]);
   farReturn(machine, 2, 4);
-  assert.deepEqual([machine.cpu.get('rip'), machine.cpu.selector(SEGMENT.CS)], [NEXT_RIP, 0]);
+  assert.deepEqual([machine.cpu.get(STATE.rip), machine.cpu.selector(SEGMENT.CS)], [NEXT_RIP, 0]);
   assert.equal(machine.cpu.gpr(4), BigInt(STACK + 4));
 });
 
@@ -41,7 +42,7 @@ test('a far jump enters 64-bit code from compatibility code', () => {
   const machine = longMachine(0, true);
   farJump(machine, SELECTOR.code64, 0x8000_0000n, 4);
   assert.equal(machine.cpu.attributes(SEGMENT.CS), 0xa09b);
-  assert.equal(machine.cpu.get('rip'), 0x8000_0000n);
+  assert.equal(machine.cpu.get(STATE.rip), 0x8000_0000n);
   assert.equal(machine.modeRefreshes, 1);
 });
 
@@ -96,15 +97,15 @@ test('a call gate to an inner level copies parameters to the inner stack, and th
   machine.setGdt(SELECTOR.gate, gate(SELECTOR.code32, 0x12_5678, CALL_GATE | USER, 2));
   machine.fillStack(4, [0x11, 0x22, 0x33]);
   farCall(machine, SELECTOR.gate | 3, 0n, 4);
-  assert.equal(cpu.get32('cpl'), 0);
+  assert.equal(cpu.get32(STATE.cpl), 0);
   assert.deepEqual([cpu.selector(SEGMENT.CS), cpu.selector(SEGMENT.SS)], [SELECTOR.code32, SELECTOR.data]);
-  assert.equal(cpu.get('rip'), 0x12_5678n);
+  assert.equal(cpu.get(STATE.rip), 0x12_5678n);
   assert.equal(cpu.gpr(4), BigInt(STACK_RING0 - 24));
   assert.deepEqual(machine.stack(4, 6), [NEXT_RIP, 0x1bn, 0x11n, 0x22n, BigInt(STACK), 0x23n]);
   cpu.setSegment(SEGMENT.DS, { selector: SELECTOR.data, base: 0n, limit: 0xffff_ffff, attributes: 0xc093 });
   farReturn(machine, 4, 8);
-  assert.equal(cpu.get32('cpl'), 3);
-  assert.deepEqual([cpu.get('rip'), cpu.gpr(4)], [NEXT_RIP, BigInt(STACK + 8)]);
+  assert.equal(cpu.get32(STATE.cpl), 3);
+  assert.deepEqual([cpu.get(STATE.rip), cpu.gpr(4)], [NEXT_RIP, BigInt(STACK + 8)]);
   assert.equal(cpu.attributes(SEGMENT.DS), 0x10000, 'the inner data segment is gone');
 });
 
@@ -112,7 +113,7 @@ test('a 16-bit call gate truncates its offset and pushes words', () => {
   const machine = protectedMachine(0);
   machine.setGdt(SELECTOR.gate, gate(SELECTOR.code32, 0x12_5678, CALL_GATE16));
   farCall(machine, SELECTOR.gate, 0n, 4);
-  assert.equal(machine.cpu.get('rip'), 0x5678n);
+  assert.equal(machine.cpu.get(STATE.rip), 0x5678n);
   assert.deepEqual(machine.stack(2, 2), [NEXT_RIP, BigInt(SELECTOR.code32)]);
 });
 
@@ -134,7 +135,7 @@ test('a jump through a call gate cannot change the level', () => {
   assertFault(machine, GP, SELECTOR.code32, () => farJump(machine, SELECTOR.gate | 3, 0n, 4));
   machine.setGdt(SELECTOR.gate, gate(SELECTOR.userCode32, 0x77, CALL_GATE | USER));
   farJump(machine, SELECTOR.gate | 3, 0n, 4);
-  assert.equal(machine.cpu.get('rip'), 0x77n);
+  assert.equal(machine.cpu.get(STATE.rip), 0x77n);
 });
 
 test('a 64-bit call gate enters RSP0 with a null SS, and RETF comes back', () => {
@@ -142,11 +143,11 @@ test('a 64-bit call gate enters RSP0 with a null SS, and RETF comes back', () =>
   const { cpu } = machine;
   machine.setGdt(SELECTOR.gate, gate(SELECTOR.code64, 0x12_5678, CALL_GATE | USER), HIGH);
   farCall(machine, SELECTOR.gate | 3, 0n, 4);
-  assert.equal(cpu.get('rip'), (HIGH << 32n) | 0x12_5678n);
+  assert.equal(cpu.get(STATE.rip), (HIGH << 32n) | 0x12_5678n);
   assert.deepEqual(machine.stack(8, 4), [NEXT_RIP, 0x33n, BigInt(STACK), 0x23n]);
   assert.deepEqual([cpu.gpr(4), cpu.selector(SEGMENT.SS)], [BigInt(STACK_RING0 - 32), 0]);
   farReturn(machine, 8, 0);
-  assert.deepEqual([cpu.gpr(4), cpu.selector(SEGMENT.SS), cpu.get32('cpl')], [BigInt(STACK), 0x23, 3]);
+  assert.deepEqual([cpu.gpr(4), cpu.selector(SEGMENT.SS), cpu.get32(STATE.cpl)], [BigInt(STACK), 0x23, 3]);
 });
 
 test('a 64-bit call gate leads to 64-bit code only, and its second half is of type 0', () => {

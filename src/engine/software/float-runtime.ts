@@ -53,7 +53,7 @@ export interface FloatParts {
 }
 
 function formatOf(cpu: CpuState, operandBytes: number): EnvironmentFormat {
-  const real = (cpu.getLow('cr0') & CR0.PE) === 0 || (cpu.get32('systemFlags') & 0x20000) !== 0;
+  const real = (cpu.getLow(STATE.cr0) & CR0.PE) === 0 || (cpu.get32(STATE.systemFlags) & 0x20000) !== 0;
   return { operandBytes: operandBytes === 2 ? 2 : 4, realMode: real };
 }
 
@@ -106,12 +106,12 @@ export function floatRuntime(c: FloatParts): Pick<RuntimeFunctions, FloatRuntime
       const outcome = x87.execute(operation, operand, BigInt.asUintN(64, low), high & 0xffff);
       if (outcome === X87_OUTCOME.PENDING) throw new GuestFault(MF);
       if (!CONTROL_OPERATIONS.has(operation)) note();
-      cpu.set('scratch0', BigInt(x87.eflags));
+      cpu.set(STATE.scratch0, BigInt(x87.eflags));
     },
     // The size of the store is left in the low byte of scratch0 (0: nothing is stored), bits 79:64 above it.
     x87PrepareStore: (operation, operand) => {
       if (x87.prepareStore(operation, operand) === X87_OUTCOME.PENDING) throw new GuestFault(MF);
-      cpu.set('scratch0', BigInt(x87.storeSizeBytes) | (BigInt(x87.storeHigh) << 16n));
+      cpu.set(STATE.scratch0, BigInt(x87.storeSizeBytes) | (BigInt(x87.storeHigh) << 16n));
       return x87.storeLow;
     },
     x87CommitStore: () => {
@@ -130,18 +130,18 @@ export function floatRuntime(c: FloatParts): Pick<RuntimeFunctions, FloatRuntime
       if (x87.checkPending()) throw new GuestFault(MF);
     },
     checkX87: () => {
-      if ((cpu.getLow('cr0') & (CR0.EM | CR0.TS)) !== 0) throw new GuestFault(NM);
+      if ((cpu.getLow(STATE.cr0) & (CR0.EM | CR0.TS)) !== 0) throw new GuestFault(NM);
     },
     checkWait: () => {
       const both = CR0.MP | CR0.TS;
-      if ((cpu.getLow('cr0') & both) === both) throw new GuestFault(NM);
+      if ((cpu.getLow(STATE.cr0) & both) === both) throw new GuestFault(NM);
       if (x87.checkPending()) throw new GuestFault(MF);
     },
     mmxEnter: (register) => x87.enterMmx(register < 0 ? -1 : (register - X87_OFFSET) >> 4),
     emms: () => x87.emms(),
     sseExact: (operation, immediate) => {
       if (!sseExact(view, base, operation, immediate)) return;
-      throw new GuestFault((cpu.getLow('cr4') & CR4.OSXMMEXCPT) !== 0 ? XM : UD);
+      throw new GuestFault((cpu.getLow(STATE.cr4) & CR4.OSXMMEXCPT) !== 0 ? XM : UD);
     },
     pcmpstr: (immediate, first, second) => compareStrings(view, base, immediate, first, second),
     crypto: (operation, immediate) => computeCrypto(view, base, operation, immediate),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STATE } from '../../ir/guest-state.ts';
 import { deliver, deliverEvent, NO_ERROR_CODE, softwareInterrupt } from './interrupt-delivery.ts';
 import { SEGMENT } from './transfer-context.ts';
 import {
@@ -37,10 +38,10 @@ test('an interrupt of 64-bit user code switches to RSP0 and a null SS', () => {
   const { cpu } = machine;
   cpu.setGpr(4, 0x8001n);
   deliver(machine, 0x40, NO_ERROR_CODE, 'hardware', RIP);
-  assert.equal(cpu.get('rip'), HIGH_HANDLER);
+  assert.equal(cpu.get(STATE.rip), HIGH_HANDLER);
   assert.equal(cpu.gpr(4), BigInt(STACK_RING0 - 40));
   assert.deepEqual(machine.stack(8, 5), [RIP, 0x33n, 0x202n, 0x8001n, 0x23n]);
-  assert.equal(cpu.get32('cpl'), 0);
+  assert.equal(cpu.get32(STATE.cpl), 0);
   assert.deepEqual([cpu.selector(SEGMENT.CS), cpu.selector(SEGMENT.SS)], [SELECTOR.code64, 0]);
   assert.equal(cpu.attributes(SEGMENT.SS), 0x10000);
   assert.equal(cpu.eflags, 2);
@@ -87,7 +88,7 @@ test('a fault pushes its error code below the frame and RF in the flags image', 
 });
 
 const refusedLong: [string, (machine: TestMachine) => void, number, number][] = [
-  ['beyond the IDT', (m) => m.cpu.set32('idtrLimit', 0x40f - 1), GP, 0x203],
+  ['beyond the IDT', (m) => m.cpu.set32(STATE.idtrLimit, 0x40f - 1), GP, 0x203],
   ['of a type unknown to IA-32e mode', (m) => m.setGate(0x40, gate(SELECTOR.code64, HANDLER, 0x86), HIGH), GP, 0x203],
   ['that is a task gate', (m) => m.setGate(0x40, gate(SELECTOR.tss, 0, TASK), HIGH), GP, 0x203],
   ['not present', (m) => m.setGate(0x40, gate(SELECTOR.code64, HANDLER, 0x0e), HIGH), NP, 0x203],
@@ -127,7 +128,7 @@ test('INT3 needs a gate of its level, INT1 does not', () => {
   machine.setGate(1, gate(SELECTOR.code64, HANDLER, INTERRUPT), HIGH);
   assertFault(machine, GP, 0x1a, () => softwareInterrupt(machine, 3, 1));
   softwareInterrupt(machine, 1, 2);
-  assert.equal(machine.cpu.get('rip'), HIGH_HANDLER);
+  assert.equal(machine.cpu.get(STATE.rip), HIGH_HANDLER);
 });
 
 test('a 32-bit interrupt gate to the inner level pushes SS:ESP of the outer', () => {
@@ -138,8 +139,8 @@ test('a 32-bit interrupt gate to the inner level pushes SS:ESP of the outer', ()
   assert.deepEqual(machine.stack(4, 6), [7n, RIP, 0x1bn, 0x1_0202n, BigInt(STACK), 0x23n]);
   assert.equal(cpu.gpr(4), BigInt(STACK_RING0 - 24));
   assert.deepEqual([cpu.selector(SEGMENT.CS), cpu.selector(SEGMENT.SS)], [SELECTOR.code32, SELECTOR.data]);
-  assert.equal(cpu.get('rip'), BigInt(HANDLER));
-  assert.equal(cpu.get32('cpl'), 0);
+  assert.equal(cpu.get(STATE.rip), BigInt(HANDLER));
+  assert.equal(cpu.get32(STATE.cpl), 0);
 });
 
 test('a 16-bit trap gate at the same level pushes words and keeps IF', () => {
@@ -148,7 +149,7 @@ test('a 16-bit trap gate at the same level pushes words and keeps IF', () => {
   deliver(machine, 0x40, NO_ERROR_CODE, 'hardware', RIP);
   assert.deepEqual(machine.stack(2, 3), [RIP, 8n, 0x202n]);
   assert.equal(machine.cpu.gpr(4), BigInt(STACK - 6));
-  assert.equal(machine.cpu.get('rip'), 0x5678n);
+  assert.equal(machine.cpu.get(STATE.rip), 0x5678n);
   assert.equal(machine.cpu.eflags, 0x202);
 });
 
@@ -157,7 +158,7 @@ test('a conforming handler runs at the level it interrupts', () => {
   machine.setGate(0x40, gate(SELECTOR.conforming, HANDLER, INTERRUPT));
   deliver(machine, 0x40, NO_ERROR_CODE, 'hardware', RIP);
   assert.equal(machine.cpu.selector(SEGMENT.CS), SELECTOR.conforming | 3);
-  assert.equal(machine.cpu.get32('cpl'), 3);
+  assert.equal(machine.cpu.get32(STATE.cpl), 3);
   assert.deepEqual(machine.stack(4, 3), [RIP, 0x1bn, 0x202n]);
 });
 
@@ -202,7 +203,7 @@ test('INT n in virtual-8086 mode wants IOPL 3', () => {
   const allowed = vm86Machine(3);
   allowed.setGate(0x40, gate(SELECTOR.code32, HANDLER, INTERRUPT | USER));
   softwareInterrupt(allowed, 0x40, 0);
-  assert.equal(allowed.cpu.get32('cpl'), 0);
+  assert.equal(allowed.cpu.get32(STATE.cpl), 0);
 });
 
 test('a virtual-8086 handler must be at level 0', () => {
@@ -220,7 +221,7 @@ test('real mode pushes FLAGS, CS, IP and goes through the vector table', () => {
   deliver(machine, 0x40, NO_ERROR_CODE, 'software', 0xfff0n);
   assert.deepEqual(machine.stack(2, 3), [0xfff0n, 0xf000n, 0x302n]);
   assert.equal(cpu.segment(SEGMENT.CS).base, 0x12340n);
-  assert.equal(cpu.get('rip'), 0x5678n);
+  assert.equal(cpu.get(STATE.rip), 0x5678n);
   assert.equal(cpu.eflags, 2);
 });
 
@@ -249,7 +250,7 @@ test('a benign exception that faults gives way to the fault', () => {
 
 test('an empty IDT shuts the processor down', () => {
   for (const machine of [longMachine(0), protectedMachine(3), realMachine()]) {
-    machine.cpu.set32('idtrLimit', 0);
+    machine.cpu.set32(STATE.idtrLimit, 0);
     assert.equal(deliverEvent(machine, { vector: 3, errorCode: undefined, kind: 'exception' }, RIP), 'shutdown');
   }
 });

@@ -1,6 +1,7 @@
 // Delivery of interrupts and exceptions through the IDT or the interrupt vector table (SDM volume 3, 7.11 to 7.15 and
 // 21.1.4; volume 2, INT n), and how faults on the way combine into #DF and shutdown (volume 3, table 7-5).
 
+import { STATE } from '../../ir/guest-state.ts';
 import { EFLAGS } from '../../isa/flags.ts';
 import { GPR } from '../../isa/registers.ts';
 import { EXCEPTION_VECTORS, SELECTOR_ERROR, VECTOR } from '../../isa/vectors.ts';
@@ -146,8 +147,8 @@ function deliverLong(
   const idtError = (vector << 3) | SELECTOR_ERROR.IDT | external;
   const cpl = cplOf(cpu);
 
-  if (vector * 16 + 15 > cpu.get32('idtrLimit')) throw generalProtection(idtError);
-  const gate = (cpu.get('idtrBase') + BigInt(vector * 16)) & ALL_ONES;
+  if (vector * 16 + 15 > cpu.get32(STATE.idtrLimit)) throw generalProtection(idtError);
+  const gate = (cpu.get(STATE.idtrBase) + BigInt(vector * 16)) & ALL_ONES;
   const lowHalf = memory.read(gate, 8, false);
   const [low, high] = [lowOf(lowHalf), highOf(lowHalf)];
   const type = typeOf(high);
@@ -217,8 +218,8 @@ function deliverProtected(
   const external = kind === 'software' ? 0 : SELECTOR_ERROR.EXT;
   const idtError = (vector << 3) | SELECTOR_ERROR.IDT | external;
   const cpl = cplOf(cpu);
-  if (vector * 8 + 7 > cpu.get32('idtrLimit')) throw generalProtection(idtError);
-  const gate = memory.read(linearOf(cpu, cpu.get('idtrBase'), BigInt(vector * 8)), 8, false);
+  if (vector * 8 + 7 > cpu.get32(STATE.idtrLimit)) throw generalProtection(idtError);
+  const gate = memory.read(linearOf(cpu, cpu.get(STATE.idtrBase), BigInt(vector * 8)), 8, false);
   const [low, high] = [lowOf(gate), highOf(gate)];
   const type = typeOf(high);
   const interruptGate = (type & ~9) === SYSTEM_TYPE.INTERRUPT_GATE16;
@@ -314,8 +315,8 @@ function enterHandler(context: TransferContext, entry: HandlerEntry): void {
 function deliverReal(context: TransferContext, vector: number, returnRip: bigint): void {
   const { cpu, memory } = context;
   // A vector outside the table is a double fault's cause, whatever it is (SDM volume 3, 21.1.4).
-  if (vector * 4 + 3 > cpu.get32('idtrLimit')) throw generalProtection(0);
-  const entry = Number(memory.read(linearOf(cpu, cpu.get('idtrBase'), BigInt(vector * 4)), 4, false));
+  if (vector * 4 + 3 > cpu.get32(STATE.idtrLimit)) throw generalProtection(0);
+  const entry = Number(memory.read(linearOf(cpu, cpu.get(STATE.idtrBase), BigInt(vector * 4)), 4, false));
   const stack = Stack.current(context);
   stack.push(2, BigInt(cpu.eflags));
   stack.push(2, BigInt(cpu.selector(SEGMENT.CS)));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STATE } from '../../ir/guest-state.ts';
 import { deliver, NO_ERROR_CODE } from './interrupt-delivery.ts';
 import { iret } from './interrupt-return.ts';
 import { SEGMENT } from './transfer-context.ts';
@@ -29,9 +30,9 @@ test('IRETQ returns to 64-bit user code', () => {
   const machine = longFrame(SELECTOR.userCode64 | 3, SELECTOR.userData | 3);
   const { cpu } = machine;
   iret(machine, 8);
-  assert.equal(cpu.get('rip'), 0x40_1000n);
+  assert.equal(cpu.get(STATE.rip), 0x40_1000n);
   assert.equal(cpu.gpr(4), USER_STACK);
-  assert.equal(cpu.get32('cpl'), 3);
+  assert.equal(cpu.get32(STATE.cpl), 3);
   assert.equal(cpu.eflags, 0x246);
   assert.deepEqual([cpu.attributes(SEGMENT.CS), cpu.attributes(SEGMENT.SS)], [0xa0fb, 0xc0f3]);
   assert.deepEqual([machine.modeRefreshes, machine.nmiUnblocks], [1, 1]);
@@ -48,7 +49,7 @@ test('IRETQ within the kernel changes no mode', () => {
   const machine = longFrame(SELECTOR.code64, SELECTOR.data, 0x202, 0xffff_ffff_8100_0000n, 0xffff_8880_0000_1230n);
   iret(machine, 8);
   assert.equal(machine.cpu.gpr(4), 0xffff_8880_0000_1230n);
-  assert.equal(machine.cpu.get('rip'), 0xffff_ffff_8100_0000n);
+  assert.equal(machine.cpu.get(STATE.rip), 0xffff_ffff_8100_0000n);
   assert.deepEqual([machine.modeRefreshes, machine.flagRefreshes], [0, 1]);
 });
 
@@ -69,7 +70,7 @@ test("an interrupt and its IRETQ are each other's inverse", () => {
   deliver(machine, 0x40, NO_ERROR_CODE, 'hardware', RIP);
   iret(machine, 8);
   assert.deepEqual([cpu.eflags, cpu.gpr(4), cpu.segment(SEGMENT.CS), cpu.segment(SEGMENT.SS)], before);
-  assert.equal(cpu.get('rip'), RIP);
+  assert.equal(cpu.get(STATE.rip), RIP);
 });
 
 const refusedLong: [string, () => TestMachine, number, number][] = [
@@ -104,7 +105,7 @@ test('a return to an outer level drops inner data segments and keeps the base of
   cpu.setSegment(SEGMENT.FS, { selector: 0, base: 0x7000n, limit: 0, attributes: 0x10000 });
   iret(machine, 8);
   assert.deepEqual([cpu.selector(SEGMENT.DS), cpu.attributes(SEGMENT.DS)], [0, 0x10000]);
-  assert.equal(cpu.get('fsBase'), 0x7000n);
+  assert.equal(cpu.get(STATE.fsBase), 0x7000n);
   assert.equal(cpu.selector(SEGMENT.ES), SELECTOR.userData | 3);
 });
 
@@ -121,7 +122,7 @@ test('RF comes back while a breakpoint is armed', () => {
   iret(machine, 8);
   assert.equal(machine.cpu.eflags, 2);
   const armed = longFrame(SELECTOR.code64, SELECTOR.data, 0x1_0002);
-  armed.cpu.set('dr7', 0x401n);
+  armed.cpu.set(STATE.dr7, 0x401n);
   iret(armed, 8);
   assert.equal(armed.cpu.eflags, 0x1_0002);
 });
@@ -139,7 +140,7 @@ test('IRETD to an outer level in protected mode pops SS:ESP', () => {
   machine.fillStack(4, [0x1000, SELECTOR.userCode32 | 3, 0x3206, 0xa000, SELECTOR.userData | 3]);
   iret(machine, 4);
   const { cpu } = machine;
-  assert.deepEqual([cpu.gpr(4), cpu.get('rip'), cpu.get32('cpl'), cpu.eflags], [0xa000n, 0x1000n, 3, 0x3206]);
+  assert.deepEqual([cpu.gpr(4), cpu.get(STATE.rip), cpu.get32(STATE.cpl), cpu.eflags], [0xa000n, 0x1000n, 3, 0x3206]);
 });
 
 test('IRETD refuses code that is not there and a target beyond its limit', () => {
@@ -166,7 +167,7 @@ test('IRETD with VM in the image enters virtual-8086 mode', () => {
   const { cpu } = machine;
   machine.fillStack(4, [0x5678, 0x1234, 0x2_3202, 0xfffe, 0x2000, 0x100, 0x200, 0x300, 0x400]);
   iret(machine, 4);
-  assert.deepEqual([cpu.get('rip'), cpu.gpr(4), cpu.get32('cpl'), cpu.eflags], [0x5678n, 0xfffen, 3, 0x2_3202]);
+  assert.deepEqual([cpu.get(STATE.rip), cpu.gpr(4), cpu.get32(STATE.cpl), cpu.eflags], [0x5678n, 0xfffen, 3, 0x2_3202]);
   assert.deepEqual(
     [0, 1, 2, 3, 4, 5].map((index) => cpu.segment(index).base),
     [0x1000n, 0x12340n, 0x20000n, 0x2000n, 0x3000n, 0x4000n],
@@ -183,7 +184,7 @@ test('IRET in virtual-8086 mode wants IOPL 3 and keeps it', () => {
   memory.write(base + 0x1000n, 4, 0x2222_1111n, false);
   memory.write(base + 0x1004n, 2, 0x0002n, false);
   iret(machine, 2);
-  assert.deepEqual([cpu.get('rip'), cpu.segment(SEGMENT.CS).base, cpu.gpr(4)], [0x1111n, 0x22220n, 0x1006n]);
+  assert.deepEqual([cpu.get(STATE.rip), cpu.segment(SEGMENT.CS).base, cpu.gpr(4)], [0x1111n, 0x22220n, 0x1006n]);
   assert.equal(cpu.eflags, 0x2_3002);
 });
 
@@ -192,6 +193,6 @@ test('IRET in real mode pops IP, CS and FLAGS', () => {
   machine.fillStack(2, [0x5678, 0x1234, 0x7202]);
   iret(machine, 2);
   const { cpu } = machine;
-  assert.deepEqual([cpu.get('rip'), cpu.segment(SEGMENT.CS).base, cpu.eflags], [0x5678n, 0x12340n, 0x7202]);
+  assert.deepEqual([cpu.get(STATE.rip), cpu.segment(SEGMENT.CS).base, cpu.eflags], [0x5678n, 0x12340n, 0x7202]);
   assert.equal(cpu.gpr(4), BigInt(STACK + 6));
 });

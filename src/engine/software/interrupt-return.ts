@@ -1,5 +1,6 @@
 // IRET, IRETD, IRETQ in every mode (SDM volume 2, IRET; volume 3, 7.14.3 and 21.2.6).
 
+import { STATE } from '../../ir/guest-state.ts';
 import { EFLAGS } from '../../isa/flags.ts';
 import { GPR } from '../../isa/registers.ts';
 import { checkRealTarget, returnToCode } from './code-return.ts';
@@ -52,7 +53,7 @@ function loadFlags(context: TransferContext, image: number, mask: number): void 
  * not clear it, so that it is not set without need.
  */
 function returnMask(context: TransferContext, operandBytes: number): number {
-  const resumes = operandBytes > 2 && (context.cpu.getLow('dr7') & 0xff) !== 0;
+  const resumes = operandBytes > 2 && (context.cpu.getLow(STATE.dr7) & 0xff) !== 0;
   return changeableFlags(context, operandBytes) | (resumes ? EFLAGS.RF : 0);
 }
 

@@ -88,15 +88,15 @@ export class Mmu implements LinearMemory {
     this.pcidKeys.clear();
     this.large2m.clear();
     this.large1g.clear();
-    const pcide = (this.cpu.getLow('cr4') & CR4.PCIDE) !== 0;
-    this.takeNewKey(pcide ? this.cpu.getLow('cr3') & 0xfff : 0);
+    const pcide = (this.cpu.getLow(STATE.cr4) & CR4.PCIDE) !== 0;
+    this.takeNewKey(pcide ? this.cpu.getLow(STATE.cr3) & 0xfff : 0);
   }
 
   /** MOV to CR3: `keep` is the NOFLUSH bit with PCIDE set. */
   switchAddressSpace(pcid: number, keep: boolean): void {
     const known = keep ? this.pcidKeys.get(pcid) : undefined;
     if (known !== undefined) {
-      this.cpu.set('tlbKey', BigInt(known));
+      this.cpu.set(STATE.tlbKey, BigInt(known));
       this.codeMoved();
       return;
     }
@@ -117,7 +117,7 @@ export class Mmu implements LinearMemory {
     }
     const key = this.nextKey++;
     this.pcidKeys.set(pcid, key);
-    this.cpu.set('tlbKey', BigInt(key));
+    this.cpu.set(STATE.tlbKey, BigInt(key));
     this.codeMoved();
   }
 
@@ -185,7 +185,7 @@ export class Mmu implements LinearMemory {
 
   /** Entries of the current code TLB were checked against the CS of another base or limit: they go. */
   limitCode(base: number, limit: number): void {
-    const at = this.cpu.get32('codeTlb');
+    const at = this.cpu.get32(STATE.codeTlb);
     const kind = (at - this.layout.codeTlbOffset) / CODE_TLB.sizeBytes;
     const { codeLimits } = this;
     if (codeLimits[2 * kind] === base && codeLimits[2 * kind + 1] === limit) return;
@@ -197,7 +197,7 @@ export class Mmu implements LinearMemory {
 
   fillCodeTlb(low: number, high: number, table: number): void {
     const slot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
-    const at = (this.cpu.get32('codeTlb') + slot) >> 2;
+    const at = (this.cpu.get32(STATE.codeTlb) + slot) >> 2;
     this.words[at] = (low & ~0xfff) | this.key;
     this.words[at + 1] = high;
     this.words[at + 2] = table;
@@ -221,15 +221,15 @@ export class Mmu implements LinearMemory {
    */
   private walk(low: number, high: number, access: number, user: boolean, implicit: boolean): GuestFault | undefined {
     const { cpu, view } = this;
-    const cr0 = cpu.getLow('cr0');
+    const cr0 = cpu.getLow(STATE.cr0);
     if ((cr0 & CR0.PG) >>> 0 === 0) {
       this.physicalPage = low >>> 12;
       this.writable = true;
       this.dirty = true;
       return undefined;
     }
-    const efer = cpu.getLow('efer');
-    const cr4 = cpu.getLow('cr4');
+    const efer = cpu.getLow(STATE.efer);
+    const cr4 = cpu.getLow(STATE.cr4);
     const nxe = (efer & EFER.NXE) !== 0;
     const write = access === ACCESS.write;
     const base =
@@ -238,7 +238,7 @@ export class Mmu implements LinearMemory {
       (access === ACCESS.execute && (nxe || (cr4 & CR4.SMEP) !== 0) ? PF_ERROR.I : 0);
     const long = (efer & EFER.LMA) !== 0;
     const pae = (cr4 & CR4.PAE) !== 0;
-    const cr3Low = cpu.getLow('cr3');
+    const cr3Low = cpu.getLow(STATE.cr3);
     const cr3High = view.getUint32(cpu.offset + STATE.cr3.offset + 4, true) & 0xff;
     let table: number;
     let level: number;
@@ -312,7 +312,7 @@ export class Mmu implements LinearMemory {
     } else {
       if (write && writeProtected) denied = true;
       if (!user && allowUser && (cr4 & CR4.SMAP) !== 0) {
-        if (implicit || (cpu.get32('systemFlags') & 0x40000) === 0) denied = true;
+        if (implicit || (cpu.get32(STATE.systemFlags) & 0x40000) === 0) denied = true;
       }
     }
     if (denied) return this.pageFault(low, high, base | PF_ERROR.P);
@@ -344,7 +344,7 @@ export class Mmu implements LinearMemory {
   }
 
   private get user(): boolean {
-    return this.cpu.get32('cpl') === 3;
+    return this.cpu.get32(STATE.cpl) === 3;
   }
 
   private notCanonical(high: number): boolean {
@@ -354,7 +354,7 @@ export class Mmu implements LinearMemory {
 
   /** Whether an address may be used in the present mode; 32-bit modes have no high half. */
   private checkCanonical(low: number, high: number): void {
-    if (this.notCanonical(high) && this.cpu.get32('codeSize') === 64)
+    if (this.notCanonical(high) && this.cpu.get32(STATE.codeSize) === 64)
       throw new GuestFault(this.stackFault(low) ? 12 : GP, 0);
   }
 
@@ -390,7 +390,7 @@ export class Mmu implements LinearMemory {
     const holdsCode = this.code!.holdsCode(page);
     const host = GUEST_RAM_OFFSET + page * 4096;
     const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
-    const at = (this.cpu.get32('tlb') + slot) >> 2;
+    const at = (this.cpu.get32(STATE.tlb) + slot) >> 2;
     const tag = (low & ~0xfff) | this.key;
     const { words } = this;
     words[at] = tag;
@@ -412,7 +412,7 @@ export class Mmu implements LinearMemory {
 
   /** Physical address of an instruction byte. Throws GuestFault. */
   fetch(low: number, high: number): number {
-    if (this.notCanonical(high) && this.cpu.get32('codeSize') === 64) throw new GuestFault(GP, 0);
+    if (this.notCanonical(high) && this.cpu.get32(STATE.codeSize) === 64) throw new GuestFault(GP, 0);
     return this.physical(low, high, ACCESS.execute);
   }
 
@@ -605,7 +605,7 @@ export class Mmu implements LinearMemory {
    * The pointer of the data TLB that fits the privilege; whether accesses are checked for alignment follows from it.
    */
   tlbFor(cpl: number, ac: boolean): number {
-    this.alignmentChecked = cpl === 3 && ac && (this.cpu.getLow('cr0') & CR0.AM) !== 0;
+    this.alignmentChecked = cpl === 3 && ac && (this.cpu.getLow(STATE.cr0) & CR0.AM) !== 0;
     let kind: number = cpl === 3 ? TLB_CLASS.user : ac ? TLB_CLASS.supervisorWithAc : TLB_CLASS.supervisor;
     if (this.alignmentChecked) kind = TLB_CLASS.userAligned;
     return this.layout.tlbOffset + kind * TLB.sizeBytes;

@@ -1,7 +1,7 @@
 // The FPU, MMX and SSE state as memory images (Intel SDM volume 1, 10.5 and chapter 13), and the whole processor's
 // state in the canonical form that every engine exchanges.
 
-import { XMM_OFFSET } from '../../ir/guest-state.ts';
+import { STATE, XMM_OFFSET } from '../../ir/guest-state.ts';
 import { XCR0 } from '../../isa/control-registers.ts';
 import { resetMsrs } from '../../isa/cpuid/portable-msrs.ts';
 import { MSR } from '../../isa/msrs.ts';
@@ -37,10 +37,10 @@ function loadXmm(c: ExtendedState, source: Uint8Array, count: number): void {
   for (let k = 0; k < count * 16; k++) view.setUint8(offset + XMM_OFFSET + k, source[160 + k]!);
 }
 
-const xmmCount = (c: ExtendedState): number => (c.cpu.get32('codeSize') === 64 ? 16 : 8);
+const xmmCount = (c: ExtendedState): number => (c.cpu.get32(STATE.codeSize) === 64 ? 16 : 8);
 
 function saveMxcsr(c: ExtendedState, target: DataView): void {
-  target.setUint32(24, c.cpu.get32('mxcsr'), true);
+  target.setUint32(24, c.cpu.get32(STATE.mxcsr), true);
   target.setUint32(28, MXCSR_MASK, true);
 }
 
@@ -68,11 +68,11 @@ export function fxrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
   const mxcsr = view.getUint32(24, true);
   if ((mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
   c.x87.loadLegacyRegion(view, 0, wide);
-  c.cpu.set32('mxcsr', mxcsr);
+  c.cpu.set32(STATE.mxcsr, mxcsr);
   loadXmm(c, image, xmmCount(c));
 }
 
-const requested = (c: ExtendedState): number => c.cpu.gpr32(RAX) & c.cpu.getLow('xcr0');
+const requested = (c: ExtendedState): number => c.cpu.gpr32(RAX) & c.cpu.getLow(STATE.xcr0);
 
 /** Initial configuration: the XSTATE_BV bit of a component that is in it may be written as 0 (13.6). */
 function inUse(c: ExtendedState): number {
@@ -105,7 +105,7 @@ export function xrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
   c.mmu.readBlock(linear, image);
   const view = new DataView(image.buffer);
   const present = view.getUint32(512, true);
-  const reserved = view.getUint32(516, true) !== 0 || (present & ~c.cpu.getLow('xcr0')) !== 0;
+  const reserved = view.getUint32(516, true) !== 0 || (present & ~c.cpu.getLow(STATE.xcr0)) !== 0;
   // XCOMP_BV and the 8 bytes behind it; the standard form ignores the rest of the header (SDM volume 1, 13.8.1).
   let compact = false;
   for (let k = 520; k < 536; k++) compact ||= image[k] !== 0;
@@ -117,7 +117,7 @@ export function xrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
     else c.x87.reset();
   }
   if ((components & XCR0.SSE) !== 0) {
-    c.cpu.set32('mxcsr', mxcsr);
+    c.cpu.set32(STATE.mxcsr, mxcsr);
     if ((present & XCR0.SSE) === 0) image.fill(0, 160, 416);
     loadXmm(c, image, xmmCount(c));
   }
@@ -125,16 +125,16 @@ export function xrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
 
 export function xgetbv(c: ExtendedState): void {
   if (c.cpu.gpr32(RCX) !== 0) throw new GuestFault(GP, 0);
-  const value = c.cpu.get('xcr0');
+  const value = c.cpu.get(STATE.xcr0);
   c.cpu.setGpr(RAX, value & 0xffffffffn);
   c.cpu.setGpr(RDX, value >> 32n);
 }
 
 export function xsetbv(c: ExtendedState): void {
   const low = c.cpu.gpr32(RAX);
-  const legal = c.cpu.get32('cpl') === 0 && c.cpu.gpr32(RCX) === 0 && c.cpu.gpr32(RDX) === 0;
+  const legal = c.cpu.get32(STATE.cpl) === 0 && c.cpu.gpr32(RCX) === 0 && c.cpu.gpr32(RDX) === 0;
   if (!legal || (low & XCR0.X87) === 0 || (low & ~(XCR0.X87 | XCR0.SSE)) !== 0) throw new GuestFault(GP, 0);
-  c.cpu.set('xcr0', BigInt(low));
+  c.cpu.set(STATE.xcr0, BigInt(low));
 }
 
 // The canonical state.
@@ -152,7 +152,7 @@ export function exportState(c: WholeState, events: VcpuState['events']): VcpuSta
   });
   const msrs = new Map(c.msrs);
   for (const [index, field] of MSR_FIELDS) {
-    if (index !== MSR.IA32_FS_BASE && index !== MSR.IA32_GS_BASE) msrs.set(index, cpu.get(field));
+    if (index !== MSR.IA32_FS_BASE && index !== MSR.IA32_GS_BASE) msrs.set(index, cpu.get(STATE[field]));
   }
   const xsaveImage = new Uint8Array(XSAVE_BYTES);
   const view = new DataView(xsaveImage.buffer);
@@ -163,25 +163,25 @@ export function exportState(c: WholeState, events: VcpuState['events']): VcpuSta
   return {
     version: VCPU_STATE_VERSION,
     gpr: Array.from({ length: 16 }, (_, index) => cpu.gpr(index)),
-    rip: cpu.get('rip'),
+    rip: cpu.get(STATE.rip),
     rflags: BigInt(cpu.eflags),
     segments,
-    gdtr: { base: cpu.get('gdtrBase'), limit: cpu.get32('gdtrLimit') },
-    idtr: { base: cpu.get('idtrBase'), limit: cpu.get32('idtrLimit') },
-    cr0: cpu.get('cr0'),
-    cr2: cpu.get('cr2'),
-    cr3: cpu.get('cr3'),
-    cr4: cpu.get('cr4'),
+    gdtr: { base: cpu.get(STATE.gdtrBase), limit: cpu.get32(STATE.gdtrLimit) },
+    idtr: { base: cpu.get(STATE.idtrBase), limit: cpu.get32(STATE.idtrLimit) },
+    cr0: cpu.get(STATE.cr0),
+    cr2: cpu.get(STATE.cr2),
+    cr3: cpu.get(STATE.cr3),
+    cr4: cpu.get(STATE.cr4),
     cr8: BigInt(c.host.getCr8()),
-    efer: cpu.get('efer'),
-    xcr0: cpu.get('xcr0'),
+    efer: cpu.get(STATE.efer),
+    xcr0: cpu.get(STATE.xcr0),
     debug: {
-      dr0: cpu.get('dr0'),
-      dr1: cpu.get('dr1'),
-      dr2: cpu.get('dr2'),
-      dr3: cpu.get('dr3'),
-      dr6: cpu.get('dr6'),
-      dr7: cpu.get('dr7'),
+      dr0: cpu.get(STATE.dr0),
+      dr1: cpu.get(STATE.dr1),
+      dr2: cpu.get(STATE.dr2),
+      dr3: cpu.get(STATE.dr3),
+      dr6: cpu.get(STATE.dr6),
+      dr7: cpu.get(STATE.dr7),
     },
     msrs,
     xsave: xsaveImage,
@@ -196,29 +196,29 @@ export function importState(c: WholeState, state: VcpuState): void {
   state.gpr.forEach((value, index) => {
     cpu.setGpr(index, BigInt.asUintN(64, value));
   });
-  cpu.set('rip', state.rip);
-  cpu.set32('record', 0);
+  cpu.set(STATE.rip, state.rip);
+  cpu.set32(STATE.record, 0);
   cpu.eflags = Number(state.rflags & 0xffffffffn);
   SEGMENT_NAMES.forEach((name, index) => {
     cpu.setSegment(index, state.segments[name]);
   });
-  cpu.set('gdtrBase', state.gdtr.base);
-  cpu.set32('gdtrLimit', state.gdtr.limit);
-  cpu.set('idtrBase', state.idtr.base);
-  cpu.set32('idtrLimit', state.idtr.limit);
-  for (const name of ['cr0', 'cr2', 'cr3', 'cr4', 'efer', 'xcr0'] as const) cpu.set(name, state[name]);
-  for (const name of ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'] as const) cpu.set(name, state.debug[name]);
+  cpu.set(STATE.gdtrBase, state.gdtr.base);
+  cpu.set32(STATE.gdtrLimit, state.gdtr.limit);
+  cpu.set(STATE.idtrBase, state.idtr.base);
+  cpu.set32(STATE.idtrLimit, state.idtr.limit);
+  for (const name of ['cr0', 'cr2', 'cr3', 'cr4', 'efer', 'xcr0'] as const) cpu.set(STATE[name], state[name]);
+  for (const name of ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'] as const) cpu.set(STATE[name], state.debug[name]);
   c.host.setCr8(Number(state.cr8));
   // An MSR that the state does not name has its reset value.
-  for (const field of MSR_FIELDS.values()) if (field !== 'fsBase' && field !== 'gsBase') cpu.set(field, 0n);
+  for (const field of MSR_FIELDS.values()) if (field !== 'fsBase' && field !== 'gsBase') cpu.set(STATE[field], 0n);
   c.msrs.clear();
   for (const [index, value] of [...resetMsrs(), ...state.msrs]) {
     const field = MSR_FIELDS.get(index);
-    if (field !== undefined) cpu.set(field, value);
+    if (field !== undefined) cpu.set(STATE[field], value);
     else c.msrs.set(index, value);
   }
   const view = new DataView(state.xsave.buffer, state.xsave.byteOffset, state.xsave.byteLength);
   c.x87.loadLegacyRegion(view, 0, true);
-  cpu.set32('mxcsr', view.getUint32(24, true));
+  cpu.set32(STATE.mxcsr, view.getUint32(24, true));
   loadXmm(c, state.xsave, 16);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STATE } from '../../ir/guest-state.ts';
 import { checkSegment, inspectSelector, lldt, loadSegment, ltr } from './segment-load.ts';
 import { SEGMENT } from './transfer-context.ts';
 import {
@@ -87,7 +88,7 @@ test('a conforming code segment may be loaded as data from any level', () => {
 
 test('a null selector makes a data segment unusable and clears the base of FS', () => {
   const machine = longMachine(3);
-  machine.cpu.set('fsBase', 0x7000_0000_1000n);
+  machine.cpu.set(STATE.fsBase, 0x7000_0000_1000n);
   loadSegment(machine, SEGMENT.FS, 3);
   assert.deepEqual(machine.cpu.segment(SEGMENT.FS), { selector: 3, base: 0n, limit: 0, attributes: 0x10000 });
 });
@@ -121,7 +122,7 @@ test('LLDT loads a 16-byte descriptor in IA-32e mode, through which selectors th
   });
   machine.memory.write(BigInt(LDT + 8), 8, descriptor(0x7000, 0xff, 0xf3, 4), false);
   loadSegment(machine, SEGMENT.GS, 0x0f);
-  assert.equal(machine.cpu.get('gsBase'), 0x7000n);
+  assert.equal(machine.cpu.get(STATE.gsBase), 0x7000n);
   assertFault(machine, GP, 0x14, () => loadSegment(machine, SEGMENT.GS, 0x17));
 });
 

@@ -38,7 +38,7 @@ function loadFlat(cpu: CpuState, code: number, stack: number, codeAttributes: nu
 }
 
 function checkSyscall(cpu: CpuState): void {
-  if (!is64BitCode(cpu) || (cpu.getLow('efer') & EFER.SCE) === 0) throw invalidOpcode();
+  if (!is64BitCode(cpu) || (cpu.getLow(STATE.efer) & EFER.SCE) === 0) throw invalidOpcode();
 }
 
 /** Throws #UD outside 64-bit code or without EFER.SCE. */
@@ -48,10 +48,10 @@ export function syscall(context: TransferContext): void {
   const flags = cpu.eflags & ~EFLAGS.RF;
   cpu.setGpr(GPR.RCX, context.nextRip());
   cpu.setGpr(GPR.R11, BigInt(flags));
-  cpu.eflags = flags & ~cpu.getLow('sfmask');
+  cpu.eflags = flags & ~cpu.getLow(STATE.sfmask);
   const selector = (starHigh(cpu) & 0xfffc) >>> 0;
   loadFlat(cpu, selector, (selector + 8) & 0xffff, CODE64, 0);
-  setRip(cpu, cpu.get('lstar'));
+  setRip(cpu, cpu.get(STATE.lstar));
   context.refreshMode();
 }
 
@@ -78,13 +78,13 @@ function starHigh(cpu: CpuState): number {
 /** Throws #GP(0) outside protected mode or when IA32_SYSENTER_CS is null. */
 export function sysenter(context: TransferContext): void {
   const { cpu } = context;
-  const selector = cpu.getLow('sysenterCs') & 0xfffc;
+  const selector = cpu.getLow(STATE.sysenterCs) & 0xfffc;
   if (isRealMode(cpu) || selector === 0) throw generalProtection(0);
   const long = isLongMode(cpu);
   const mask = long ? 0xffff_ffff_ffff_ffffn : LOW_32;
   setSystemFlags(cpu, systemFlagsOf(cpu) & ~(EFLAGS.VM | EFLAGS.IF | EFLAGS.RF));
-  cpu.setGpr(GPR.RSP, cpu.get('sysenterEsp') & mask);
-  setRip(cpu, cpu.get('sysenterEip') & mask);
+  cpu.setGpr(GPR.RSP, cpu.get(STATE.sysenterEsp) & mask);
+  setRip(cpu, cpu.get(STATE.sysenterEip) & mask);
   loadFlat(cpu, selector, (selector + 8) & 0xffff, long ? CODE64 : CODE32, 0);
   context.refreshMode();
 }
@@ -92,7 +92,7 @@ export function sysenter(context: TransferContext): void {
 /** Throws #GP(0) as sysenter, unless CPL is 0, and for the 64-bit form unless RCX and RDX are canonical. */
 export function sysexit(context: TransferContext, operandBytes: number): void {
   const { cpu } = context;
-  const selector = cpu.getLow('sysenterCs') & 0xfffc;
+  const selector = cpu.getLow(STATE.sysenterCs) & 0xfffc;
   if (isRealMode(cpu) || selector === 0 || cplOf(cpu) !== 0) throw generalProtection(0);
   const long = operandBytes === 8;
   const mask = long ? 0xffff_ffff_ffff_ffffn : LOW_32;

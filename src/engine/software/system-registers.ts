@@ -1,6 +1,6 @@
 // Control registers, debug registers, MSRs and CPUID of the software engine (Intel SDM volume 3A, chapter 2; volume 4).
 
-import type { StateField } from '../../ir/guest-state.ts';
+import { STATE, type StateField } from '../../ir/guest-state.ts';
 import { CR0, CR3, CR4, DR6, DR7, EFER } from '../../isa/control-registers.ts';
 import { type CpuidContext, cpuid, PHYSICAL_ADDRESS_BITS } from '../../isa/cpuid/portable.ts';
 import { portableMsrByIndex, writtenMsrValue } from '../../isa/cpuid/portable-msrs.ts';
@@ -86,20 +86,20 @@ export interface SystemContext {
 }
 
 export function requirePrivilege(c: SystemContext): void {
-  if (c.cpu.get32('cpl') !== 0) throw new GuestFault(GP, 0);
+  if (c.cpu.get32(STATE.cpl) !== 0) throw new GuestFault(GP, 0);
 }
 
 export function readControl(c: SystemContext, register: number): bigint {
   requirePrivilege(c);
   switch (register) {
     case 0:
-      return c.cpu.get('cr0');
+      return c.cpu.get(STATE.cr0);
     case 2:
-      return c.cpu.get('cr2');
+      return c.cpu.get(STATE.cr2);
     case 3:
-      return c.cpu.get('cr3');
+      return c.cpu.get(STATE.cr3);
     case 4:
-      return c.cpu.get('cr4');
+      return c.cpu.get(STATE.cr4);
     case 8:
       return BigInt(c.host.getCr8());
     default:
@@ -114,7 +114,7 @@ export function writeControl(c: SystemContext, register: number, value: bigint):
       writeCr0(c, value);
       return;
     case 2:
-      c.cpu.set('cr2', value);
+      c.cpu.set(STATE.cr2, value);
       return;
     case 3:
       writeCr3(c, value);
@@ -135,37 +135,37 @@ export function writeCr0(c: SystemContext, value: bigint): void {
   const { cpu } = c;
   if (value > 0xffffffffn) throw new GuestFault(GP, 0);
   const next = ((Number(value) & CR0_WRITABLE) | CR0.ET) >>> 0;
-  const old = cpu.getLow('cr0');
+  const old = cpu.getLow(STATE.cr0);
   const has = (bits: number): boolean => (next & bits) !== 0;
   if ((has(CR0.PG) && !has(CR0.PE)) || (has(CR0.NW) && !has(CR0.CD))) throw new GuestFault(GP, 0);
   const paging = has(CR0.PG);
   const wasPaging = (old & CR0.PG) !== 0;
-  const efer = cpu.getLow('efer');
+  const efer = cpu.getLow(STATE.efer);
   if (paging && !wasPaging && (efer & EFER.LME) !== 0) {
     const csLong = (cpu.attributes(1) & 0x2000) !== 0;
-    if ((cpu.getLow('cr4') & CR4.PAE) === 0 || csLong) throw new GuestFault(GP, 0);
-    cpu.set('efer', BigInt(efer | EFER.LMA));
+    if ((cpu.getLow(STATE.cr4) & CR4.PAE) === 0 || csLong) throw new GuestFault(GP, 0);
+    cpu.set(STATE.efer, BigInt(efer | EFER.LMA));
   }
   if (!paging && wasPaging) {
     if ((efer & EFER.LMA) !== 0) {
-      if (cpu.get32('codeSize') === 64) throw new GuestFault(GP, 0);
-      cpu.set('efer', BigInt(efer & ~EFER.LMA));
+      if (cpu.get32(STATE.codeSize) === 64) throw new GuestFault(GP, 0);
+      cpu.set(STATE.efer, BigInt(efer & ~EFER.LMA));
     }
-    if ((cpu.getLow('cr4') & CR4.PCIDE) !== 0) throw new GuestFault(GP, 0);
+    if ((cpu.getLow(STATE.cr4) & CR4.PCIDE) !== 0) throw new GuestFault(GP, 0);
   }
-  cpu.set('cr0', BigInt(next));
+  cpu.set(STATE.cr0, BigInt(next));
   if (((old ^ next) & CR0_PAGING) !== 0) c.mmu.flushAll();
   c.refreshMode();
 }
 
 function writeCr3(c: SystemContext, value: bigint): void {
   const { cpu } = c;
-  const pcide = (cpu.getLow('cr4') & CR4.PCIDE) !== 0;
-  const long = (cpu.getLow('efer') & EFER.LMA) !== 0;
+  const pcide = (cpu.getLow(STATE.cr4) & CR4.PCIDE) !== 0;
+  const long = (cpu.getLow(STATE.efer) & EFER.LMA) !== 0;
   const keep = pcide && (value & CR3.NO_FLUSH) !== 0n;
   const kept = keep ? value & ~CR3.NO_FLUSH : value;
   if (long && kept >> BigInt(PHYSICAL_ADDRESS_BITS) !== 0n) throw new GuestFault(GP, 0);
-  cpu.set('cr3', kept);
+  cpu.set(STATE.cr3, kept);
   c.mmu.switchAddressSpace(pcide ? Number(kept & 0xfffn) : 0, keep);
 }
 
@@ -173,13 +173,13 @@ function writeCr4(c: SystemContext, value: bigint): void {
   const { cpu } = c;
   if ((value & ~BigInt(CR4_WRITABLE)) !== 0n) throw new GuestFault(GP, 0);
   const next = Number(value);
-  const old = cpu.getLow('cr4');
-  const long = (cpu.getLow('efer') & EFER.LMA) !== 0;
+  const old = cpu.getLow(STATE.cr4);
+  const long = (cpu.getLow(STATE.efer) & EFER.LMA) !== 0;
   if (long && (next & CR4.PAE) === 0) throw new GuestFault(GP, 0);
   if ((next & CR4.PCIDE) !== 0 && (old & CR4.PCIDE) === 0) {
-    if (!long || (cpu.getLow('cr3') & 0xfff) !== 0) throw new GuestFault(GP, 0);
+    if (!long || (cpu.getLow(STATE.cr3) & 0xfff) !== 0) throw new GuestFault(GP, 0);
   }
-  cpu.set('cr4', value);
+  cpu.set(STATE.cr4, value);
   if (((old ^ next) & CR4_PAGING) !== 0) c.mmu.flushAll();
   c.refreshMode();
 }
@@ -187,26 +187,26 @@ function writeCr4(c: SystemContext, value: bigint): void {
 /** LMSW can set PE but not clear it. */
 export function lmsw(c: SystemContext, value: number): void {
   requirePrivilege(c);
-  const old = c.cpu.getLow('cr0');
+  const old = c.cpu.getLow(STATE.cr0);
   const next = (old & ~0xe) | (value & 0xf) | (old & CR0.PE);
   writeCr0(c, BigInt(next >>> 0));
 }
 
 export function clts(c: SystemContext): void {
   requirePrivilege(c);
-  c.cpu.set('cr0', BigInt((c.cpu.getLow('cr0') & ~CR0.TS) >>> 0));
+  c.cpu.set(STATE.cr0, BigInt((c.cpu.getLow(STATE.cr0) & ~CR0.TS) >>> 0));
   c.refreshMode();
 }
 
-const DEBUG_FIELDS = ['dr0', 'dr1', 'dr2', 'dr3'] as const;
+const DEBUG_FIELDS = [STATE.dr0, STATE.dr1, STATE.dr2, STATE.dr3] as const;
 
 function debugRegister(c: SystemContext, register: number): number {
   requirePrivilege(c);
   const alias = register === 4 || register === 5;
-  if (alias && (c.cpu.getLow('cr4') & CR4.DE) !== 0) throw new GuestFault(UD);
-  if ((c.cpu.getLow('dr7') & DR7.GD) !== 0) {
-    c.cpu.set('dr6', c.cpu.get('dr6') | BigInt(DR6.BD));
-    c.cpu.set('dr7', c.cpu.get('dr7') & ~BigInt(DR7.GD));
+  if (alias && (c.cpu.getLow(STATE.cr4) & CR4.DE) !== 0) throw new GuestFault(UD);
+  if ((c.cpu.getLow(STATE.dr7) & DR7.GD) !== 0) {
+    c.cpu.set(STATE.dr6, c.cpu.get(STATE.dr6) | BigInt(DR6.BD));
+    c.cpu.set(STATE.dr7, c.cpu.get(STATE.dr7) & ~BigInt(DR7.GD));
     throw new GuestFault(DB);
   }
   return alias ? register + 2 : register;
@@ -215,7 +215,7 @@ function debugRegister(c: SystemContext, register: number): number {
 export function readDebug(c: SystemContext, register: number): bigint {
   const number = debugRegister(c, register);
   if (number < 4) return c.cpu.get(DEBUG_FIELDS[number]!);
-  return number === 6 ? c.cpu.get('dr6') : c.cpu.get('dr7');
+  return number === 6 ? c.cpu.get(STATE.dr6) : c.cpu.get(STATE.dr7);
 }
 
 export function writeDebug(c: SystemContext, register: number, value: bigint): void {
@@ -225,16 +225,16 @@ export function writeDebug(c: SystemContext, register: number, value: bigint): v
   } else {
     if (value > 0xffffffffn) throw new GuestFault(GP, 0);
     const low = Number(value);
-    if (number === 6) c.cpu.set('dr6', BigInt(((low & 0xe00f) | DR6.FIXED) >>> 0));
-    else c.cpu.set('dr7', BigInt(((low & 0xffff2bff) | DR7.FIXED) >>> 0));
+    if (number === 6) c.cpu.set(STATE.dr6, BigInt(((low & 0xe00f) | DR6.FIXED) >>> 0));
+    else c.cpu.set(STATE.dr7, BigInt(((low & 0xffff2bff) | DR7.FIXED) >>> 0));
   }
   c.refreshBreakpoints();
 }
 
 export function readMsr(c: SystemContext, index: number): bigint | undefined {
   const field = MSR_FIELDS.get(index);
-  if (field !== undefined) return c.cpu.get(field);
-  if (index === MSR.IA32_EFER) return c.cpu.get('efer');
+  if (field !== undefined) return c.cpu.get(STATE[field]);
+  if (index === MSR.IA32_EFER) return c.cpu.get(STATE.efer);
   if (index === MSR.IA32_TIME_STAMP_COUNTER) return BigInt(Math.floor(c.host.readTsc() + c.tscOffset));
   return c.msrs.get(index) ?? c.host.readMsr(index);
 }
@@ -254,15 +254,15 @@ export function writeMsr(c: SystemContext, index: number, value: bigint): boolea
   const next = writtenMsrValue(definition, current, value);
   if (next === undefined) return false;
   if (index === MSR.IA32_EFER) {
-    const paging = (cpu.getLow('cr0') & CR0.PG) !== 0;
+    const paging = (cpu.getLow(STATE.cr0) & CR0.PG) !== 0;
     if (paging && ((current ^ next) & BigInt(EFER.LME)) !== 0n) return false;
-    cpu.set('efer', next);
+    cpu.set(STATE.efer, next);
     c.mmu.flushAll();
     c.refreshMode();
     return true;
   }
   const field = MSR_FIELDS.get(index);
-  if (field !== undefined) cpu.set(field, next);
+  if (field !== undefined) cpu.set(STATE[field], next);
   else c.msrs.set(index, next);
   return true;
 }
@@ -283,7 +283,7 @@ export function wrmsr(c: SystemContext): void {
 
 export function runCpuid(c: SystemContext): void {
   const { cpu } = c;
-  const osxsave = (cpu.getLow('cr4') & CR4.OSXSAVE) !== 0;
+  const osxsave = (cpu.getLow(STATE.cr4) & CR4.OSXSAVE) !== 0;
   const result = cpuid(cpu.gpr32(RAX), cpu.gpr32(RCX), { ...c.cpuidContext, osxsave });
   cpu.setGpr(RAX, BigInt(result.eax));
   cpu.setGpr(RBX, BigInt(result.ebx));
@@ -292,24 +292,24 @@ export function runCpuid(c: SystemContext): void {
 }
 
 export function readTsc(c: SystemContext): number {
-  if ((c.cpu.getLow('cr4') & CR4.TSD) !== 0 && c.cpu.get32('cpl') !== 0) throw new GuestFault(GP, 0);
+  if ((c.cpu.getLow(STATE.cr4) & CR4.TSD) !== 0 && c.cpu.get32(STATE.cpl) !== 0) throw new GuestFault(GP, 0);
   return Math.floor(c.host.readTsc() + c.tscOffset);
 }
 
 export function loadDescriptorTable(c: SystemContext, table: number, limit: number, base: bigint): void {
-  if (c.cpu.get32('codeSize') === 64 && !isCanonical(base)) throw new GuestFault(GP, 0);
-  c.cpu.set(table === 0 ? 'gdtrBase' : 'idtrBase', base);
-  c.cpu.set32(table === 0 ? 'gdtrLimit' : 'idtrLimit', limit);
+  if (c.cpu.get32(STATE.codeSize) === 64 && !isCanonical(base)) throw new GuestFault(GP, 0);
+  c.cpu.set(table === 0 ? STATE.gdtrBase : STATE.idtrBase, base);
+  c.cpu.set32(table === 0 ? STATE.gdtrLimit : STATE.idtrLimit, limit);
 }
 
 export function checkUmip(c: SystemContext): void {
-  if ((c.cpu.getLow('cr4') & CR4.UMIP) !== 0 && c.cpu.get32('cpl') !== 0) throw new GuestFault(GP, 0);
+  if ((c.cpu.getLow(STATE.cr4) & CR4.UMIP) !== 0 && c.cpu.get32(STATE.cpl) !== 0) throw new GuestFault(GP, 0);
 }
 
 /** INVPCID: the descriptor's PCID and address have been read. */
 export function invpcid(c: SystemContext, type: bigint, pcid: bigint, linear: bigint): void {
   if (type > 3n || pcid > 0xfffn) throw new GuestFault(GP, 0);
-  const current = (c.cpu.getLow('cr4') & CR4.PCIDE) !== 0 ? c.cpu.getLow('cr3') & 0xfff : 0;
+  const current = (c.cpu.getLow(STATE.cr4) & CR4.PCIDE) !== 0 ? c.cpu.getLow(STATE.cr3) & 0xfff : 0;
   if (type === 0n) {
     if (!isCanonical(linear)) throw new GuestFault(GP, 0);
     if (Number(pcid) === current) {

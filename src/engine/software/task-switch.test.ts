@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STATE } from '../../ir/guest-state.ts';
 import { farCall, farJump } from './far-transfer.ts';
 import { deliver } from './interrupt-delivery.ts';
 import { iret } from './interrupt-return.ts';
@@ -51,31 +52,34 @@ test('a jump to a TSS saves the old task and loads the new one', () => {
   const machine = twoTasks();
   const { cpu } = machine;
   farJump(machine, SELECTOR.tss2, 0n, 4);
-  assert.deepEqual([cpu.get('rip'), cpu.gpr(0), cpu.gpr(4), cpu.gpr(7)], [0x4_0000n, 0xaaaan, BigInt(STACK2), 0xddddn]);
-  assert.deepEqual([cpu.get32('cpl'), cpu.eflags, cpu.selector(SEGMENT.TR)], [3, 0x202, SELECTOR.tss2]);
+  assert.deepEqual(
+    [cpu.get(STATE.rip), cpu.gpr(0), cpu.gpr(4), cpu.gpr(7)],
+    [0x4_0000n, 0xaaaan, BigInt(STACK2), 0xddddn],
+  );
+  assert.deepEqual([cpu.get32(STATE.cpl), cpu.eflags, cpu.selector(SEGMENT.TR)], [3, 0x202, SELECTOR.tss2]);
   assert.deepEqual([cpu.selector(SEGMENT.CS), cpu.attributes(SEGMENT.FS)], [SELECTOR.userCode32 | 3, 0x10000]);
-  assert.equal(cpu.getLow('cr0') & 8, 8, 'CR0.TS');
+  assert.equal(cpu.getLow(STATE.cr0) & 8, 8, 'CR0.TS');
   assert.deepEqual([machine.accessByte(SELECTOR.tss), machine.accessByte(SELECTOR.tss2)], [0x89, 0x8b]);
   assert.deepEqual([field(machine, 0x20), field(machine, 0x24), field(machine, 0x28)], [NEXT_RIP, 0x202n, 0x1234n]);
   assert.deepEqual(
     [field(machine, 0x4c, 2), field(machine, 0x50, 2)],
     [BigInt(SELECTOR.code32), BigInt(SELECTOR.data)],
   );
-  assert.equal(cpu.get('cr3'), 0n, 'CR3 stays without paging');
+  assert.equal(cpu.get(STATE.cr3), 0n, 'CR3 stays without paging');
 });
 
 test('a call to a TSS nests, and IRET goes back to the caller', () => {
   const machine = twoTasks();
   const { cpu } = machine;
-  cpu.set('cr0', 0x8000_0001n);
+  cpu.set(STATE.cr0, 0x8000_0001n);
   farCall(machine, SELECTOR.tss2, 0n, 4);
   assert.equal(cpu.eflags, 0x4202);
-  assert.equal(cpu.get('cr3'), 0x1_2000n);
+  assert.equal(cpu.get(STATE.cr3), 0x1_2000n);
   assert.equal(field(machine, 0, 2, TSS2), BigInt(SELECTOR.tss));
   assert.deepEqual([machine.accessByte(SELECTOR.tss), machine.accessByte(SELECTOR.tss2)], [0x8b, 0x8b]);
   machine.next = 0x4_0001n;
   iret(machine, 4);
-  assert.deepEqual([cpu.get('rip'), cpu.gpr(0), cpu.get32('cpl')], [NEXT_RIP, 0x1234n, 0]);
+  assert.deepEqual([cpu.get(STATE.rip), cpu.gpr(0), cpu.get32(STATE.cpl)], [NEXT_RIP, 0x1234n, 0]);
   assert.deepEqual([cpu.selector(SEGMENT.TR), cpu.eflags], [SELECTOR.tss, 0x202]);
   assert.deepEqual([machine.accessByte(SELECTOR.tss), machine.accessByte(SELECTOR.tss2)], [0x8b, 0x89]);
   assert.deepEqual([field(machine, 0x20, 4, TSS2), field(machine, 0x24, 4, TSS2)], [0x4_0001n, 0x202n]);
@@ -104,14 +108,14 @@ test('a new task may run in virtual-8086 mode', () => {
   const machine = twoTasks({ 32: 0x10, 36: 0x2_0202, 76: 0x1234, 80: 0x2000 });
   farJump(machine, SELECTOR.tss2, 0n, 4);
   assert.equal(machine.cpu.segment(SEGMENT.CS).base, 0x12340n);
-  assert.equal(machine.cpu.get32('cpl'), 3);
+  assert.equal(machine.cpu.get32(STATE.cpl), 3);
 });
 
 test('the T bit asks for a debug trap', () => {
   const machine = twoTasks({ 100: 1 });
   farJump(machine, SELECTOR.tss2, 0n, 4);
   assert.equal(machine.taskTraps, 1);
-  assert.equal(machine.cpu.getLow('dr6') & 0x8000, 0x8000);
+  assert.equal(machine.cpu.getLow(STATE.dr6) & 0x8000, 0x8000);
 });
 
 test('a 16-bit TSS has words, no CR3, no FS and no GS', () => {
@@ -123,12 +127,12 @@ test('a 16-bit TSS has words, no CR3, no FS and no GS', () => {
   }
   farCall(machine, SELECTOR.tss2, 0n, 4);
   const { cpu } = machine;
-  assert.deepEqual([cpu.get('rip'), cpu.gpr(0), cpu.eflags], [0x5678n, 0xaaaan, 0x4002]);
+  assert.deepEqual([cpu.get(STATE.rip), cpu.gpr(0), cpu.eflags], [0x5678n, 0xaaaan, 0x4002]);
   assert.equal(cpu.attributes(SEGMENT.GS), 0x10000);
   machine.next = 0x5680n;
   iret(machine, 2);
   assert.equal(field(machine, 0x0e, 2, TSS2), 0x5680n);
-  assert.equal(cpu.get('rip'), NEXT_RIP);
+  assert.equal(cpu.get(STATE.rip), NEXT_RIP);
 });
 
 const refused: [string, Record<number, number>, number, number][] = [
@@ -164,6 +168,6 @@ test('IRET with NT refuses a link that names no busy TSS', () => {
 
 test('IA-32e mode has no task switches', () => {
   const machine = twoTasks();
-  machine.cpu.set('efer', 0x500n);
+  machine.cpu.set(STATE.efer, 0x500n);
   assertFault(machine, GP, SELECTOR.tss2, () => farJump(machine, SELECTOR.tss2, 0n, 4));
 });

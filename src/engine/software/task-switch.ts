@@ -1,6 +1,7 @@
 // The hardware task switch of legacy protected mode, by 32- and 16-bit TSS (SDM volume 3, chapter 9). The new task's
 // segments are checked before anything is changed, so that an exception for them belongs to the old task.
 
+import { STATE } from '../../ir/guest-state.ts';
 import { CR0, DR6 } from '../../isa/control-registers.ts';
 import { EFLAGS } from '../../isa/flags.ts';
 import { SEGMENT_ATTRIBUTE } from '../vcpu-state.ts';
@@ -273,15 +274,15 @@ export function switchTask(
     limitOf(descriptor.low, high),
     (high >>> 8) & 0xf0ff,
   );
-  cpu.set('cr0', cpu.get('cr0') | BigInt(CR0.TS));
+  cpu.set(STATE.cr0, cpu.get(STATE.cr0) | BigInt(CR0.TS));
   // The switch itself is the processor's work, not the old task's.
   setCpl(cpu, 0);
-  if (task.cr3 !== undefined && (cpu.getLow('cr0') & CR0.PG) !== 0) context.loadCr3(task.cr3);
-  cpu.set('dr7', cpu.get('dr7') & ~DR7_LOCAL);
+  if (task.cr3 !== undefined && (cpu.getLow(STATE.cr0) & CR0.PG) !== 0) context.loadCr3(task.cr3);
+  cpu.set(STATE.dr7, cpu.get(STATE.dr7) & ~DR7_LOCAL);
   loadTask(context, task, ldt, segments, cpl, nested);
   context.refreshMode();
   if (task.trap) {
-    cpu.set('dr6', cpu.get('dr6') | BigInt(DR6.BT));
+    cpu.set(STATE.dr6, cpu.get(STATE.dr6) | BigInt(DR6.BT));
     context.taskTrap?.();
   }
 }

@@ -1,7 +1,7 @@
 // A processor on an array of bytes, with hand-made descriptor tables and task state: for tests of control transfers.
 
 import assert from 'node:assert/strict';
-import { STATE_SIZE_BYTES } from '../../ir/guest-state.ts';
+import { STATE, STATE_SIZE_BYTES } from '../../ir/guest-state.ts';
 import { CR0, EFER } from '../../isa/control-registers.ts';
 import { CpuState } from './cpu-state.ts';
 import { GuestFault } from './guest-fault.ts';
@@ -113,7 +113,7 @@ export class TestMachine implements TransferContext {
     return this.next;
   }
   loadCr3(value: bigint): void {
-    this.cpu.set('cr3', value);
+    this.cpu.set(STATE.cr3, value);
   }
   nmiUnblocked(): void {
     this.nmiUnblocks++;
@@ -155,7 +155,7 @@ export class TestMachine implements TransferContext {
   enterLevel(cpl: number, code: number, data: number): void {
     const dpl = cpl << 5;
     const long = code === SELECTOR.code64 || code === SELECTOR.userCode64;
-    this.cpu.set32('cpl', cpl);
+    this.cpu.set32(STATE.cpl, cpl);
     const flat = { base: 0n, limit: 0xffff_ffff };
     this.cpu.setSegment(SEGMENT.CS, { ...flat, selector: code | cpl, attributes: (long ? 0xa09b : 0xc09b) | dpl });
     this.cpu.setSegment(SEGMENT.SS, { ...flat, selector: data | cpl, attributes: 0xc093 | dpl });
@@ -170,10 +170,10 @@ function withTables(): TestMachine {
   const { cpu } = machine;
   cpu.eflags = 0x202;
   cpu.setGpr(4, BigInt(STACK));
-  cpu.set('gdtrBase', BigInt(GDT));
-  cpu.set32('gdtrLimit', 0xff);
-  cpu.set('idtrBase', BigInt(IDT));
-  cpu.set32('idtrLimit', 0xfff);
+  cpu.set(STATE.gdtrBase, BigInt(GDT));
+  cpu.set32(STATE.gdtrLimit, 0xff);
+  cpu.set(STATE.idtrBase, BigInt(IDT));
+  cpu.set32(STATE.idtrLimit, 0xfff);
   machine.setGdt(SELECTOR.code32, descriptor(0, 0xfffff, 0x9b, 0xc));
   machine.setGdt(SELECTOR.data, descriptor(0, 0xfffff, 0x93, 0xc));
   machine.setGdt(SELECTOR.userCode32, descriptor(0, 0xfffff, 0xfb, 0xc));
@@ -195,7 +195,7 @@ function withTables(): TestMachine {
 export function protectedMachine(cpl = 0): TestMachine {
   const machine = withTables();
   const { cpu, memory } = machine;
-  cpu.set('cr0', BigInt(CR0.PE));
+  cpu.set(STATE.cr0, BigInt(CR0.PE));
   machine.setGdt(SELECTOR.tss, descriptor(TSS, 0x67, 0x8b, 0));
   cpu.setSegment(SEGMENT.TR, { selector: SELECTOR.tss, base: BigInt(TSS), limit: 0x67, attributes: 0x8b });
   memory.write(BigInt(TSS + 4), 4, BigInt(STACK_RING0), false);
@@ -212,8 +212,8 @@ export function protectedMachine(cpl = 0): TestMachine {
 export function longMachine(cpl = 0, compatibility = false): TestMachine {
   const machine = withTables();
   const { cpu, memory } = machine;
-  cpu.set('cr0', BigInt(CR0.PE | CR0.PG));
-  cpu.set('efer', BigInt(EFER.LME | EFER.LMA | EFER.SCE));
+  cpu.set(STATE.cr0, BigInt(CR0.PE | CR0.PG));
+  cpu.set(STATE.efer, BigInt(EFER.LME | EFER.LMA | EFER.SCE));
   machine.setGdt(SELECTOR.tss, descriptor(TSS, 0x67, 0x8b, 0), 0n);
   cpu.setSegment(SEGMENT.TR, { selector: SELECTOR.tss, base: BigInt(TSS), limit: 0x67, attributes: 0x8b });
   memory.write(BigInt(TSS + 4), 8, BigInt(STACK_RING0), false);
@@ -233,9 +233,9 @@ export function longMachine(cpl = 0, compatibility = false): TestMachine {
 export function realMachine(): TestMachine {
   const machine = withTables();
   const { cpu } = machine;
-  cpu.set('cr0', 0x10n);
-  cpu.set('idtrBase', 0n);
-  cpu.set32('idtrLimit', 0x3ff);
+  cpu.set(STATE.cr0, 0x10n);
+  cpu.set(STATE.idtrBase, 0n);
+  cpu.set32(STATE.idtrLimit, 0x3ff);
   for (let index = 0; index <= SEGMENT.GS; index++) {
     cpu.setSegment(index, { selector: 0, base: 0n, limit: 0xffff, attributes: index === SEGMENT.CS ? 0x9b : 0x93 });
   }
@@ -246,7 +246,7 @@ export function realMachine(): TestMachine {
 export function vm86Machine(iopl: number): TestMachine {
   const machine = protectedMachine(0);
   const { cpu } = machine;
-  cpu.set32('cpl', 3);
+  cpu.set32(STATE.cpl, 3);
   cpu.eflags = 0x2_0202 | (iopl << 12);
   for (let index = 0; index <= SEGMENT.GS; index++) {
     const selector = 0x700 + index * 0x10 - 0x20;

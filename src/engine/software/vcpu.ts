@@ -57,6 +57,8 @@ const JUMPS_PER_SAMPLE = 50;
 /** Instructions that a conditional jump behind them may share a handler with. */
 const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
 
+const DEBUG_ADDRESSES = [STATE.dr0, STATE.dr1, STATE.dr2, STATE.dr3] as const;
+
 const DB = 1;
 const UD = 6;
 const NM = 7;
@@ -82,6 +84,8 @@ export interface SoftwareVcpuOptions {
   readonly random?: () => bigint;
 }
 
+/** A runtime function as its caller in WebAssembly sees it: at most four arguments. */
+type GeneralFunction = (first?: unknown, second?: unknown, third?: unknown, fourth?: unknown) => unknown;
 type ServiceFunctions = Record<ServiceName, (...args: number[]) => number>;
 
 export class SoftwareVcpu implements Vcpu {
@@ -215,8 +219,8 @@ export class SoftwareVcpu implements Vcpu {
     );
     this.translatesSteps = options.translateSteps ?? false;
     this.translatesFirst = options.translateAfterSamples === 0;
-    this.cpu.set32('heat', layout.heatOffset);
-    this.cpu.set32('heatLimit', this.hotAfter);
+    this.cpu.set32(STATE.heat, layout.heatOffset);
+    this.cpu.set32(STATE.heatLimit, this.hotAfter);
     this.translates = options.translateAfterSamples !== Number.POSITIVE_INFINITY;
     this.mmu.flushAll();
   }
@@ -274,32 +278,33 @@ export class SoftwareVcpu implements Vcpu {
   // Where the processor is.
 
   currentRip(): bigint {
-    const record = this.cpu.get32('record');
-    if (record === 0) return this.cpu.get('rip');
+    const record = this.cpu.get32(STATE.record);
+    if (record === 0) return this.cpu.get(STATE.rip);
     return this.ripOf(this.view.getUint16(record + RECORD.ip, true));
   }
 
   private nextRip(): bigint {
-    const record = this.cpu.get32('record');
-    if (record === 0) return BigInt.asUintN(64, this.cpu.get('rip') + BigInt(this.cpu.get32('instructionLength')));
+    const record = this.cpu.get32(STATE.record);
+    if (record === 0)
+      return BigInt.asUintN(64, this.cpu.get(STATE.rip) + BigInt(this.cpu.get32(STATE.instructionLength)));
     return this.ripOf(this.view.getUint16(record + RECORD.ip, true) + this.view.getUint8(record + RECORD.length));
   }
 
   private ripOf(offset: number): bigint {
-    const rip = BigInt.asUintN(64, this.cpu.get('codePage') + BigInt(offset));
-    return this.cpu.get32('codeSize') === 64 ? rip : rip & 0xffffffffn;
+    const rip = BigInt.asUintN(64, this.cpu.get(STATE.codePage) + BigInt(offset));
+    return this.cpu.get32(STATE.codeSize) === 64 ? rip : rip & 0xffffffffn;
   }
 
   /** Makes the rip field hold the address after generated code has returned. */
   private settleRip(): void {
-    if (this.cpu.get32('codeSize') !== 64) this.view.setUint32(this.base + STATE.rip.offset + 4, 0, true);
-    if (this.cpu.get32('record') === 0) return;
-    this.cpu.set('rip', this.currentRip());
-    this.cpu.set32('record', 0);
+    if (this.cpu.get32(STATE.codeSize) !== 64) this.view.setUint32(this.base + STATE.rip.offset + 4, 0, true);
+    if (this.cpu.get32(STATE.record) === 0) return;
+    this.cpu.set(STATE.rip, this.currentRip());
+    this.cpu.set32(STATE.record, 0);
   }
 
   private get eflagsSystem(): number {
-    return this.cpu.get32('systemFlags');
+    return this.cpu.get32(STATE.systemFlags);
   }
 
   // What follows from the architectural state.
@@ -307,20 +312,20 @@ export class SoftwareVcpu implements Vcpu {
   refreshMode(): void {
     const { cpu, view, base } = this;
     const cs = cpu.attributes(1);
-    const long = (cpu.getLow('efer') & EFER.LMA) !== 0 && (cs & SEGMENT_ATTRIBUTE.L) !== 0;
+    const long = (cpu.getLow(STATE.efer) & EFER.LMA) !== 0 && (cs & SEGMENT_ATTRIBUTE.L) !== 0;
     const codeSize: CodeSize = long ? 64 : (cs & SEGMENT_ATTRIBUTE.DB) !== 0 ? 32 : 16;
-    const cpl = cpu.get32('cpl');
+    const cpl = cpu.get32(STATE.cpl);
     this.writeEpoch();
-    cpu.set32('codeSize', codeSize);
+    cpu.set32(STATE.codeSize, codeSize);
     const codeSegment = base + segmentOffset(1);
     const codeLimit = view.getUint32(codeSegment + SEGMENT_FIELDS.limit, true);
-    cpu.set('codeBase', long ? 0n : cpu.segment(1).base);
+    cpu.set(STATE.codeBase, long ? 0n : cpu.segment(1).base);
     view.setUint32(base + STATE.codeLimit.offset, long ? 0xffffffff : codeLimit, true);
     view.setUint32(base + STATE.codeLimit.offset + 4, long ? 0xffffffff : 0, true);
-    cpu.set('stackBase', long ? 0n : cpu.segment(2).base);
+    cpu.set(STATE.stackBase, long ? 0n : cpu.segment(2).base);
     const wideStack = (cpu.attributes(2) & SEGMENT_ATTRIBUTE.DB) !== 0;
-    cpu.set('stackMask', long ? 0xffffffffffffffffn : wideStack ? 0xffffffffn : 0xffffn);
-    cpu.set32('codeTlb', this.mmu.codeTlbFor(cpl, codeSize));
+    cpu.set(STATE.stackMask, long ? 0xffffffffffffffffn : wideStack ? 0xffffffffn : 0xffffn);
+    cpu.set32(STATE.codeTlb, this.mmu.codeTlbFor(cpl, codeSize));
     if (!long) this.mmu.limitCode(view.getUint32(codeSegment + SEGMENT_FIELDS.base, true), codeLimit);
     for (let index = 0; index < 6; index++) {
       const at = base + segmentOffset(index);
@@ -329,33 +334,33 @@ export class SoftwareVcpu implements Vcpu {
       const writableUp = (attributes & 0x9e) === 0x92 && (attributes & SEGMENT_ATTRIBUTE.UNUSABLE) === 0;
       view.setUint32(at + SEGMENT_FIELDS.flat, long || (writableUp && limit === 0xffffffff) ? 1 : 0, true);
     }
-    const cr0 = cpu.getLow('cr0');
+    const cr0 = cpu.getLow(STATE.cr0);
     const emulated = (cr0 & CR0.EM) !== 0;
     const switched = (cr0 & CR0.TS) !== 0;
-    const noSse = emulated || (cpu.getLow('cr4') & CR4.OSFXSR) === 0;
-    cpu.set32('x87Trap', emulated ? UD + 1 : switched ? NM + 1 : 0);
-    cpu.set32('sseTrap', noSse ? UD + 1 : switched ? NM + 1 : 0);
+    const noSse = emulated || (cpu.getLow(STATE.cr4) & CR4.OSFXSR) === 0;
+    cpu.set32(STATE.x87Trap, emulated ? UD + 1 : switched ? NM + 1 : 0);
+    cpu.set32(STATE.sseTrap, noSse ? UD + 1 : switched ? NM + 1 : 0);
     this.refreshFlags();
   }
 
   private refreshFlags(): void {
     const { cpu } = this;
     const ac = (this.eflagsSystem & EFLAGS.AC) !== 0;
-    cpu.set32('tlb', this.mmu.tlbFor(cpu.get32('cpl'), ac));
+    cpu.set32(STATE.tlb, this.mmu.tlbFor(cpu.get32(STATE.cpl), ac));
     this.refreshSlow();
   }
 
   private refreshSlow(): void {
-    this.slow = (this.eflagsSystem & EFLAGS.TF) !== 0 || (this.cpu.getLow('dr7') & 0xff) !== 0;
+    this.slow = (this.eflagsSystem & EFLAGS.TF) !== 0 || (this.cpu.getLow(STATE.dr7) & 0xff) !== 0;
   }
 
   private refreshBreakpoints(): void {
-    const dr7 = this.cpu.getLow('dr7');
+    const dr7 = this.cpu.getLow(STATE.dr7);
     const watched: number[] = [];
     for (let k = 0; k < 4; k++) {
       const kind = (dr7 >> (16 + 4 * k)) & 3;
       if (((dr7 >> (2 * k)) & 3) === 0 || kind === 0) continue;
-      watched.push(Number(BigInt.asIntN(32, this.cpu.get((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) >> 12n)));
+      watched.push(Number(BigInt.asIntN(32, this.cpu.get(DEBUG_ADDRESSES[k]!) >> 12n)));
     }
     this.mmu.watchedPages = watched;
     this.mmu.flushAll();
@@ -370,7 +375,7 @@ export class SoftwareVcpu implements Vcpu {
 
   /** What a supervisor has found says nothing of what a user may execute. */
   private writeEpoch(): void {
-    this.cpu.set32('codeEpoch', ((this.epoch << 1) | (this.cpu.get32('cpl') === 3 ? 1 : 0)) >>> 0);
+    this.cpu.set32(STATE.codeEpoch, ((this.epoch << 1) | (this.cpu.get32(STATE.cpl) === 3 ? 1 : 0)) >>> 0);
   }
 
   /** The code around an address of the present address space. */
@@ -378,7 +383,7 @@ export class SoftwareVcpu implements Vcpu {
     return {
       page: (delta) => {
         const page = this.physicalCodePage(linear, delta);
-        return page === undefined ? undefined : this.code.page(page, this.cpu.get32('codeSize') as CodeSize);
+        return page === undefined ? undefined : this.code.page(page, this.cpu.get32(STATE.codeSize) as CodeSize);
       },
     };
   }
@@ -387,13 +392,13 @@ export class SoftwareVcpu implements Vcpu {
   private physicalCodePage(linear: bigint, delta: number): number | undefined {
     const { cpu } = this;
     const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
-    const cr2 = cpu.get('cr2');
+    const cr2 = cpu.get(STATE.cr2);
     try {
       const guestPhysical = this.mmu.fetch(Number(at & 0xfffff000n) | 0, Number(at >> 32n) | 0);
       return guestPhysical < this.ramBytes ? guestPhysical / 4096 : undefined;
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
-      cpu.set('cr2', cr2);
+      cpu.set(STATE.cr2, cr2);
       return undefined;
     }
   }
@@ -401,12 +406,12 @@ export class SoftwareVcpu implements Vcpu {
   private verifyRegion(record: number): boolean {
     const pages = this.regionPages.get(record);
     if (pages === undefined) return false;
-    const linear = this.cpu.get('codePage');
+    const linear = this.cpu.get(STATE.codePage);
     for (const { delta, codePage } of pages) {
       if (this.physicalCodePage(linear, delta) !== codePage.page) return false;
     }
     const { view, base } = this;
-    view.setUint32(record + REGION_RECORD.verifiedEpoch, this.cpu.get32('codeEpoch'), true);
+    view.setUint32(record + REGION_RECORD.verifiedEpoch, this.cpu.get32(STATE.codeEpoch), true);
     view.setBigUint64(record + REGION_RECORD.verifiedPage, view.getBigUint64(base + STATE.codePage.offset, true), true);
     return true;
   }
@@ -420,15 +425,15 @@ export class SoftwareVcpu implements Vcpu {
     const enabled = (this.eflagsSystem & EFLAGS.IF) !== 0;
     if (this.nmiPending || (enabled && host.interruptPending())) return true;
     this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval - 1, true);
-    if (this.translates) this.sampleAt(this.cpu.get('rip'));
+    if (this.translates) this.sampleAt(this.cpu.get(STATE.rip));
     return this.code.full;
   }
 
   /** Jumps to this offset in CS are many. */
   private translateAt(rip: bigint): void {
-    const linear = BigInt.asUintN(64, rip + this.cpu.get('codeBase'));
+    const linear = BigInt.asUintN(64, rip + this.cpu.get(STATE.codeBase));
     const page = this.physicalCodePage(linear, 0);
-    const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32('codeSize') as CodeSize);
+    const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32(STATE.codeSize) as CodeSize);
     if (codePage === undefined) return;
     const offset = Number(linear & 0xfffn);
     if (this.code.record(codePage, offset) !== 0) this.translator.heated(codePage, offset, this.around(linear));
@@ -436,9 +441,9 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Generated code is about to go to this offset in CS. */
   private sampleAt(rip: bigint): void {
-    const linear = BigInt.asUintN(64, rip + this.cpu.get('codeBase'));
+    const linear = BigInt.asUintN(64, rip + this.cpu.get(STATE.codeBase));
     const page = this.physicalCodePage(linear, 0);
-    const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32('codeSize') as CodeSize);
+    const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32(STATE.codeSize) as CodeSize);
     if (codePage === undefined) return;
     const offset = Number(linear & 0xfffn);
     if (this.code.record(codePage, offset) !== 0) this.translator.sample(codePage, offset, this.around(linear));
@@ -487,7 +492,7 @@ export class SoftwareVcpu implements Vcpu {
           this.watch(low!, high!, access! & 0xff, true);
           const before = this.code.invalidations;
           mmu.storeSpecial(low!, high!, access! & 0xff);
-          if (this.code.invalidations !== before) this.cpu.set32('codeChanged', 1);
+          if (this.code.invalidations !== before) this.cpu.set32(STATE.codeChanged, 1);
           this.noticeInterrupt();
           return 1;
         } catch (error) {
@@ -496,7 +501,7 @@ export class SoftwareVcpu implements Vcpu {
         }
       },
       hot: () => {
-        this.translateAt(this.cpu.get('rip'));
+        this.translateAt(this.cpu.get(STATE.rip));
         return 0;
       },
       poll: () => (this.pollInside() ? 1 : 0),
@@ -522,7 +527,7 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Data breakpoints: the trap comes after the instruction (SDM 3B 17.2.4). */
   private watch(low: number, high: number, sizeBytes: number, write: boolean): void {
-    const dr7 = this.cpu.getLow('dr7');
+    const dr7 = this.cpu.getLow(STATE.dr7);
     if ((dr7 & 0xff) === 0) return;
     const first = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
     const last = first + BigInt(sizeBytes - 1);
@@ -530,19 +535,19 @@ export class SoftwareVcpu implements Vcpu {
       const kind = (dr7 >> (16 + 4 * k)) & 3;
       if (((dr7 >> (2 * k)) & 3) === 0 || kind === 0 || kind === 2 || (kind === 1 && !write)) continue;
       const length = [1n, 2n, 8n, 4n][(dr7 >> (18 + 4 * k)) & 3]!;
-      const from = this.cpu.get((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) & ~(length - 1n);
+      const from = this.cpu.get(DEBUG_ADDRESSES[k]!) & ~(length - 1n);
       if (last >= from && first < from + length) this.debugTraps |= 1 << k;
     }
   }
 
   /** Breakpoints on ports, with CR4.DE: traps too. */
   private watchPort(port: number, sizeBytes: number): void {
-    const dr7 = this.cpu.getLow('dr7');
-    if ((dr7 & 0xff) === 0 || (this.cpu.getLow('cr4') & CR4.DE) === 0) return;
+    const dr7 = this.cpu.getLow(STATE.dr7);
+    if ((dr7 & 0xff) === 0 || (this.cpu.getLow(STATE.cr4) & CR4.DE) === 0) return;
     for (let k = 0; k < 4; k++) {
       if (((dr7 >> (2 * k)) & 3) === 0 || ((dr7 >> (16 + 4 * k)) & 3) !== 2) continue;
       const length = [1, 2, 8, 4][(dr7 >> (18 + 4 * k)) & 3]!;
-      const from = this.cpu.getLow((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) & ~(length - 1);
+      const from = this.cpu.getLow(DEBUG_ADDRESSES[k]!) & ~(length - 1);
       if (port + sizeBytes > from && port < from + length) this.debugTraps |= 1 << k;
     }
   }
@@ -555,7 +560,7 @@ export class SoftwareVcpu implements Vcpu {
   /** The record at rip, and codePage set; 0 when the run loop has to act first. Throws GuestFault. */
   private resolve(): number {
     const { cpu, view, base } = this;
-    const long = cpu.get32('codeSize') === 64;
+    const long = cpu.get32(STATE.codeSize) === 64;
     let low = view.getInt32(base + STATE.rip.offset, true);
     let high = view.getInt32(base + STATE.rip.offset + 4, true);
     let limited = false;
@@ -580,10 +585,10 @@ export class SoftwareVcpu implements Vcpu {
     // Where there is no memory all bits read as 1, which is no instruction.
     if (guestPhysical >= this.ramBytes) throw new GuestFault(UD);
     const offset = guestPhysical % 4096;
-    const codePage = this.code.page((guestPhysical - offset) / 4096, cpu.get32('codeSize') as CodeSize);
+    const codePage = this.code.page((guestPhysical - offset) / 4096, cpu.get32(STATE.codeSize) as CodeSize);
     let record = codePage === undefined ? 0 : this.code.record(codePage, offset);
     if (this.translatesFirst && record !== 0 && !this.single) {
-      this.translator.translateOnce(codePage!, offset, this.around(cpu.get('rip')));
+      this.translator.translateOnce(codePage!, offset, this.around(cpu.get(STATE.rip)));
       record = this.code.record(codePage!, offset);
     }
     if (record === 0) {
@@ -598,27 +603,27 @@ export class SoftwareVcpu implements Vcpu {
       view.setInt32(base + STATE.codePage.offset, low & ~0xfff, true);
       view.setInt32(base + STATE.codePage.offset + 4, high, true);
     } else {
-      cpu.set('codePage', BigInt.asUintN(64, BigInt((low & ~0xfff) >>> 0) - cpu.get('codeBase')));
+      cpu.set(STATE.codePage, BigInt.asUintN(64, BigInt((low & ~0xfff) >>> 0) - cpu.get(STATE.codeBase)));
     }
     return record;
   }
 
   private resolveCross(record: number): number {
     const { cpu, view } = this;
-    cpu.set32('record', record);
+    cpu.set32(STATE.record, record);
     const offset = view.getUint16(record + RECORD.ip, true);
-    const long = cpu.get32('codeSize') === 64;
+    const long = cpu.get32(STATE.codeSize) === 64;
     if (!long) {
-      const available = cpu.getLow('codeLimit') + 1 - Number(this.currentRip());
+      const available = cpu.getLow(STATE.codeLimit) + 1 - Number(this.currentRip());
       if (available < 15) this.checkFetch(available);
     }
-    const linear = BigInt.asUintN(64, cpu.get('codePage') + cpu.get('codeBase'));
+    const linear = BigInt.asUintN(64, cpu.get(STATE.codePage) + cpu.get(STATE.codeBase));
     const low = Number(linear & 0xffffffffn) | 0;
     const high = Number(linear >> 32n) | 0;
     const first = this.mmu.fetch(low, high);
     const nextLow = (low + 4096) | 0;
     const second = this.mmu.fetch(nextLow, nextLow === 0 && long ? (high + 1) | 0 : high);
-    const codeSize = cpu.get32('codeSize') as CodeSize;
+    const codeSize = cpu.get32(STATE.codeSize) as CodeSize;
     const found = this.code.cross(record, first / 4096, offset, codeSize, second / 4096);
     if (found === 0) view.setUint32(this.base + STATE.stop.offset, 1, true);
     return found;
@@ -628,7 +633,7 @@ export class SoftwareVcpu implements Vcpu {
   private checkFetch(available: number): void {
     const bytes = this.instructionBytes().subarray(0, available);
     if (bytes.length < available) return;
-    const decoded = this.decode(bytes, 0, bytes.length, this.cpu.get32('codeSize') as CodeSize);
+    const decoded = this.decode(bytes, 0, bytes.length, this.cpu.get32(STATE.codeSize) as CodeSize);
     if (decoded === 'truncated') throw new GuestFault(GP, 0);
   }
 
@@ -658,15 +663,15 @@ export class SoftwareVcpu implements Vcpu {
 
   private currentInstruction(): Instruction | undefined {
     const buffer = this.instructionBytes();
-    const decoded = this.decode(buffer, 0, buffer.length, this.cpu.get32('codeSize') as CodeSize);
+    const decoded = this.decode(buffer, 0, buffer.length, this.cpu.get32(STATE.codeSize) as CodeSize);
     return typeof decoded === 'string' ? undefined : decoded;
   }
 
   /** Up to 15 bytes at RIP, fewer where they cannot be read. */
   private instructionBytes(): Uint8Array {
-    const rip = this.currentRip() + this.cpu.get('codeBase');
+    const rip = this.currentRip() + this.cpu.get(STATE.codeBase);
     const buffer: number[] = [];
-    const cr2 = this.cpu.get('cr2');
+    const cr2 = this.cpu.get(STATE.cr2);
     try {
       for (let k = 0n; k < 15n; k++) {
         const linear = BigInt.asUintN(64, rip + k);
@@ -676,7 +681,7 @@ export class SoftwareVcpu implements Vcpu {
       }
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
-      this.cpu.set('cr2', cr2);
+      this.cpu.set(STATE.cr2, cr2);
     }
     return new Uint8Array(buffer);
   }
@@ -697,7 +702,7 @@ export class SoftwareVcpu implements Vcpu {
   }
 
   private checkX87(): void {
-    if ((this.cpu.getLow('cr0') & (CR0.EM | CR0.TS)) !== 0) throw new GuestFault(NM);
+    if ((this.cpu.getLow(STATE.cr0) & (CR0.EM | CR0.TS)) !== 0) throw new GuestFault(NM);
   }
 
   private runtime(): RuntimeFunctions {
@@ -767,12 +772,12 @@ export class SoftwareVcpu implements Vcpu {
         const off = (this.eflagsSystem & EFLAGS.IF) === 0;
         transfer.sti(t);
         const waiting = this.host.interruptPending();
-        if (waiting) cpu.set32('interruptWaiting', 1);
+        if (waiting) cpu.set32(STATE.interruptWaiting, 1);
         // Unless the run loop follows at once, the next instruction has run when it looks for interrupts.
         if (off && (waiting || this.single)) this.shadow = true;
       },
       writeAc: (ac) => {
-        cpu.set32('systemFlags', ac !== 0 ? this.eflagsSystem | EFLAGS.AC : this.eflagsSystem & ~EFLAGS.AC);
+        cpu.set32(STATE.systemFlags, ac !== 0 ? this.eflagsSystem | EFLAGS.AC : this.eflagsSystem & ~EFLAGS.AC);
         this.refreshFlags();
       },
       hlt: () => {
@@ -782,12 +787,12 @@ export class SoftwareVcpu implements Vcpu {
       },
       swapgs: () => {
         system.requirePrivilege(s);
-        const old = cpu.get('gsBase');
-        cpu.set('gsBase', cpu.get('kernelGsBase'));
-        cpu.set('kernelGsBase', old);
+        const old = cpu.get(STATE.gsBase);
+        cpu.set(STATE.gsBase, cpu.get(STATE.kernelGsBase));
+        cpu.set(STATE.kernelGsBase, old);
       },
       checkFsgsbase: () => {
-        if ((cpu.getLow('cr4') & CR4.FSGSBASE) === 0) throw new GuestFault(UD);
+        if ((cpu.getLow(STATE.cr4) & CR4.FSGSBASE) === 0) throw new GuestFault(UD);
       },
       repMovs: (size, address, segment) => bulk.repMovs(this.bulkContext, size, address, segment),
       repStos: (size, address) => bulk.repStos(this.bulkContext, size, address),
@@ -825,7 +830,7 @@ export class SoftwareVcpu implements Vcpu {
       },
       ldmxcsr: (value) => {
         if ((value & ~image.MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
-        cpu.set32('mxcsr', value);
+        cpu.set32(STATE.mxcsr, value);
       },
       checkSegment: (index, offset, size, write) => {
         if (size === ALIGNED_16) {
@@ -835,7 +840,7 @@ export class SoftwareVcpu implements Vcpu {
         transfer.checkSegment(t, index, offset, size & 0x7f, write !== 0);
       },
       checkPrivilegedOpcode: () => {
-        if (cpu.get32('cpl') !== 0) throw new GuestFault(UD);
+        if (cpu.get32(STATE.cpl) !== 0) throw new GuestFault(UD);
       },
       checkPushf: () => transfer.checkPushf(t),
       ...floatRuntime({ cpu, mmu, x87 }),
@@ -844,11 +849,11 @@ export class SoftwareVcpu implements Vcpu {
 
   private checkXsave(): void {
     this.checkOsxsave();
-    if ((this.cpu.getLow('cr0') & CR0.TS) !== 0) throw new GuestFault(NM);
+    if ((this.cpu.getLow(STATE.cr0) & CR0.TS) !== 0) throw new GuestFault(NM);
   }
 
   private checkOsxsave(): void {
-    if ((this.cpu.getLow('cr4') & CR4.OSXSAVE) === 0) throw new GuestFault(UD);
+    if ((this.cpu.getLow(STATE.cr4) & CR4.OSXSAVE) === 0) throw new GuestFault(UD);
   }
 
   /** The runtime functions as generated code may call them: an exception becomes pending. */
@@ -856,22 +861,75 @@ export class SoftwareVcpu implements Vcpu {
     const wrapped = {} as Record<RuntimeName, (...args: never[]) => unknown>;
     const functions = this.runtime();
     for (const name of Object.keys(functions) as RuntimeName[]) {
-      const call = functions[name] as (...args: unknown[]) => unknown;
-      const signature: RuntimeSignature = RUNTIME[name];
-      const zero = signature.result === 'i64' ? 0n : 0;
-      const wide = signature.parameters.flatMap((type, position) => (type === 'i64' ? [position] : []));
-      wrapped[name] = (...args: unknown[]) => {
-        // WebAssembly hands i64 over as signed.
-        for (const position of wide) args[position] = BigInt.asUintN(64, args[position] as bigint);
+      wrapped[name] = this.pending(functions[name] as GeneralFunction, RUNTIME[name]) as (...args: never[]) => unknown;
+    }
+    // The frequent ones have a function of their own each, so that the engine beneath can inline what it calls.
+    const { syscall, sysret, iret, repMovs, repStos } = functions;
+    wrapped.syscall = () => {
+      try {
+        syscall();
+      } catch (error) {
+        this.caught(error);
+      }
+    };
+    wrapped.sysret = (operandBytes: number) => {
+      try {
+        sysret(operandBytes);
+      } catch (error) {
+        this.caught(error);
+      }
+    };
+    wrapped.iret = (operandBytes: number) => {
+      try {
+        iret(operandBytes);
+      } catch (error) {
+        this.caught(error);
+      }
+    };
+    wrapped.repMovs = (size: number, address: number, segment: number) => {
+      try {
+        repMovs(size, address, segment);
+      } catch (error) {
+        this.caught(error);
+      }
+    };
+    wrapped.repStos = (size: number, address: number) => {
+      try {
+        repStos(size, address);
+      } catch (error) {
+        this.caught(error);
+      }
+    };
+    return wrapped;
+  }
+
+  /** `call` with unsigned arguments (WebAssembly hands i64 over as signed), its exception made pending. */
+  private pending(call: GeneralFunction, { parameters, result }: RuntimeSignature): GeneralFunction {
+    const zero = result === 'i64' ? 0n : 0;
+    const [wide0, wide1, wide2] = [0, 1, 2].map((position) => parameters[position] === 'i64');
+    if (wide0 || wide1 || wide2) {
+      return (first, second, third, fourth) => {
         try {
-          return call(...args);
+          return call(
+            wide0 ? BigInt.asUintN(64, first as bigint) : first,
+            wide1 ? BigInt.asUintN(64, second as bigint) : second,
+            wide2 ? BigInt.asUintN(64, third as bigint) : third,
+            fourth,
+          );
         } catch (error) {
           this.caught(error);
           return zero;
         }
       };
     }
-    return wrapped;
+    return (first, second, third, fourth) => {
+      try {
+        return call(first, second, third, fourth);
+      } catch (error) {
+        this.caught(error);
+        return zero;
+      }
+    };
   }
 
   // Events.
@@ -880,7 +938,7 @@ export class SoftwareVcpu implements Vcpu {
     this.halted = false;
     this.shadow = false;
     this.stackShadow = false;
-    const rip = this.cpu.get('rip');
+    const rip = this.cpu.get(STATE.rip);
     const outcome = transfer.deliverEvent(this.transferContext, { vector, errorCode, kind }, rip);
     if (outcome === 'shutdown') {
       return { kind: 'shutdown', reason: `triple fault (last exception ${vector} at rip 0x${rip.toString(16)})` };
@@ -895,7 +953,7 @@ export class SoftwareVcpu implements Vcpu {
       const bits = this.debugTraps;
       this.debugTraps = 0;
       this.taskTrap = false;
-      this.cpu.set('dr6', this.cpu.get('dr6') | BigInt(bits));
+      this.cpu.set(STATE.dr6, this.cpu.get(STATE.dr6) | BigInt(bits));
       const exit = this.deliver(DB, undefined, 'exception');
       if (exit !== undefined) return exit;
     }
@@ -905,10 +963,10 @@ export class SoftwareVcpu implements Vcpu {
       this.nmiBlocked = true;
       return this.deliver(2, undefined, 'hardware');
     }
-    this.cpu.set32('interruptWaiting', 0);
+    this.cpu.set32(STATE.interruptWaiting, 0);
     if (!this.host.interruptPending()) return undefined;
     if ((this.eflagsSystem & EFLAGS.IF) === 0) {
-      this.cpu.set32('interruptWaiting', 1);
+      this.cpu.set32(STATE.interruptWaiting, 1);
       return undefined;
     }
     const vector = this.host.acknowledgeInterrupt();
@@ -965,12 +1023,12 @@ export class SoftwareVcpu implements Vcpu {
       if (record !== 0) {
         if (this.polled) {
           this.polled = false;
-          const around = this.around(this.cpu.get('rip'));
+          const around = this.around(this.cpu.get(STATE.rip));
           if (this.translator.sample(this.resolvedPage!, this.resolvedOffset, around)) record = this.resolve();
         }
         if (record !== 0) {
-          this.cpu.set('expectedReturn', NO_RETURN);
-          this.cpu.set32('callDepth', 0);
+          this.cpu.set(STATE.expectedReturn, NO_RETURN);
+          this.cpu.set32(STATE.callDepth, 0);
           this.handlers.run(this.base, record);
         }
       }
@@ -983,7 +1041,7 @@ export class SoftwareVcpu implements Vcpu {
   /** Delivers the exception that generated code left behind. */
   private settle(): VcpuExit | undefined {
     const { fault } = this;
-    this.cpu.set32('stop', 0);
+    this.cpu.set32(STATE.stop, 0);
     if (fault === undefined) return undefined;
     this.fault = undefined;
     return this.deliver(fault.vector, fault.errorCode, 'exception');
@@ -997,13 +1055,13 @@ export class SoftwareVcpu implements Vcpu {
     this.stackShadow = false;
     this.singleNext = false;
     if (!hadShadow && this.instructionBreakpoint()) return this.deliver(DB, undefined, 'exception');
-    this.cpu.set32('systemFlags', this.eflagsSystem & ~EFLAGS.RF);
-    const start = this.cpu.get('rip');
+    this.cpu.set32(STATE.systemFlags, this.eflagsSystem & ~EFLAGS.RF);
+    const start = this.cpu.get(STATE.rip);
     this.enterSingle();
     // Between the turns of a repeated instruction RF is set, so that a breakpoint on it is met once (SDM 3B 17.3.1.1).
-    if (this.slow && this.fault === undefined && this.cpu.get('rip') === start) {
+    if (this.slow && this.fault === undefined && this.cpu.get(STATE.rip) === start) {
       const repeated = this.currentInstruction()?.repeat ?? 'none';
-      if (repeated !== 'none') this.cpu.set32('systemFlags', this.eflagsSystem | EFLAGS.RF);
+      if (repeated !== 'none') this.cpu.set32(STATE.systemFlags, this.eflagsSystem | EFLAGS.RF);
     }
     // Data breakpoints are traps: an instruction that faults has not met them.
     if (this.fault !== undefined) this.debugTraps = 0;
@@ -1013,16 +1071,16 @@ export class SoftwareVcpu implements Vcpu {
 
   /** DR0 to DR3 of kind 0 at rip, unless RF says that it was taken already. */
   private instructionBreakpoint(): boolean {
-    const dr7 = this.cpu.getLow('dr7');
+    const dr7 = this.cpu.getLow(STATE.dr7);
     if ((dr7 & 0xff) === 0 || (this.eflagsSystem & EFLAGS.RF) !== 0) return false;
-    const linear = this.cpu.get('rip') + this.cpu.get('codeBase');
+    const linear = this.cpu.get(STATE.rip) + this.cpu.get(STATE.codeBase);
     let hits = 0;
     for (let k = 0; k < 4; k++) {
       if (((dr7 >> (2 * k)) & 3) === 0 || ((dr7 >> (16 + 4 * k)) & 3) !== 0) continue;
-      if (this.cpu.get((['dr0', 'dr1', 'dr2', 'dr3'] as const)[k]!) === linear) hits |= 1 << k;
+      if (this.cpu.get(DEBUG_ADDRESSES[k]!) === linear) hits |= 1 << k;
     }
     if (hits === 0) return false;
-    this.cpu.set('dr6', (this.cpu.get('dr6') & ~0xfn) | BigInt(hits));
+    this.cpu.set(STATE.dr6, (this.cpu.get(STATE.dr6) & ~0xfn) | BigInt(hits));
     return true;
   }
 
@@ -1057,8 +1115,8 @@ export class SoftwareVcpu implements Vcpu {
         if (translated !== 0) this.writeSpecial(region, translated, view.getUint16(copy + RECORD.ip, true), copy);
         // No site of the region before, and no call: it would run more than the instruction.
         this.bytes.fill(0, region + RECORD.sizeBytes, region + RECORD.sizeBytes + 4 * SITE.sizeBytes);
-        cpu.set('expectedReturn', NO_RETURN);
-        cpu.set32('callDepth', MAXIMUM_CALL_DEPTH);
+        cpu.set(STATE.expectedReturn, NO_RETURN);
+        cpu.set32(STATE.callDepth, MAXIMUM_CALL_DEPTH);
         this.handlers.run(base, translated === 0 ? copy : region);
         view.setInt32(base + STATE.budget.offset, budget - 1, true);
       }
@@ -1079,7 +1137,7 @@ export class SoftwareVcpu implements Vcpu {
       const exit = this.stepOnce();
       if (exit !== undefined) return { kind: 'exit', exit };
     }
-    cpu.set32('stop', 0);
+    cpu.set32(STATE.stop, 0);
     const { fault } = this;
     this.fault = undefined;
     if (fault !== undefined) {
@@ -1089,7 +1147,7 @@ export class SoftwareVcpu implements Vcpu {
     const traps = this.stackShadow ? 0 : this.debugTraps | (trapping && !this.untrapped ? DR6.BS : 0);
     if (traps !== 0) {
       this.debugTraps = 0;
-      cpu.set('dr6', cpu.get('dr6') | BigInt(traps));
+      cpu.set(STATE.dr6, cpu.get(STATE.dr6) | BigInt(traps));
       return { kind: 'exception', vector: DB, errorCode: undefined };
     }
     return { kind: 'retired' };
@@ -1097,7 +1155,7 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Real-address mode has no error codes. */
   private errorCodeOf(fault: GuestFault): number | undefined {
-    return (this.cpu.getLow('cr0') & CR0.PE) === 0 ? undefined : fault.errorCode;
+    return (this.cpu.getLow(STATE.cr0) & CR0.PE) === 0 ? undefined : fault.errorCode;
   }
 
   private stepOnce(): VcpuExit | undefined {
@@ -1107,7 +1165,7 @@ export class SoftwareVcpu implements Vcpu {
       // A pool that was full has run nothing yet.
       if (this.code.full) {
         this.flushCode();
-        cpu.set32('stop', 0);
+        cpu.set32(STATE.stop, 0);
         this.enterSingle();
       }
     } catch (error) {
@@ -1140,9 +1198,9 @@ export class SoftwareVcpu implements Vcpu {
     const protectedMode = (state.cr0 & 1n) !== 0n;
     const vm86 = (state.rflags & BigInt(EFLAGS.VM)) !== 0n;
     const dpl = (state.segments.ss.attributes & SEGMENT_ATTRIBUTE.DPL_MASK) >> SEGMENT_ATTRIBUTE.DPL_SHIFT;
-    cpu.set32('cpl', protectedMode ? (vm86 ? 3 : dpl) : 0);
-    cpu.set32('stop', 0);
-    cpu.set32('flagKind', 0);
+    cpu.set32(STATE.cpl, protectedMode ? (vm86 ? 3 : dpl) : 0);
+    cpu.set32(STATE.stop, 0);
+    cpu.set32(STATE.flagKind, 0);
     this.shadow = events.interruptShadow;
     this.stackShadow = false;
     this.nmiBlocked = events.nmiBlocked;
@@ -1170,8 +1228,8 @@ export class SoftwareVcpu implements Vcpu {
     for (let k = 0; k < 16; k += 4) lines.push(registers.slice(k, k + 4).join(' '));
     lines.push(
       `rip=${hex(this.currentRip())} rflags=${cpu.eflags.toString(16)} ` +
-        `cpl=${cpu.get32('cpl')} code=${cpu.get32('codeSize')}`,
-      `cr0=${hex(cpu.get('cr0'))} cr2=${hex(cpu.get('cr2'))} cr3=${hex(cpu.get('cr3'))} cr4=${hex(cpu.get('cr4'))}`,
+        `cpl=${cpu.get32(STATE.cpl)} code=${cpu.get32(STATE.codeSize)}`,
+      `cr0=${hex(cpu.get(STATE.cr0))} cr2=${hex(cpu.get(STATE.cr2))} cr3=${hex(cpu.get(STATE.cr3))} cr4=${hex(cpu.get(STATE.cr4))}`,
     );
     const bytes = [...this.instructionBytes()].map((byte) => byte.toString(16).padStart(2, '0'));
     lines.push(`bytes at rip: ${bytes.join(' ') || 'unreadable'}`);

@@ -3,6 +3,7 @@
 
 import { createDecoder } from '../../../decode/decoder.ts';
 import type { CodeSize, Instruction } from '../../../decode/instruction.ts';
+import { STATE } from '../../../ir/guest-state.ts';
 import { PORTABLE_FEATURES } from '../../../isa/cpuid/portable.ts';
 import { GuestFault } from '../guest-fault.ts';
 import { GUEST_RAM_OFFSET } from '../layout.ts';
@@ -29,20 +30,20 @@ export class CodeReader {
   }
 
   private get codeSize(): CodeSize {
-    return this.vcpu.cpu.get32('codeSize') as CodeSize;
+    return this.vcpu.cpu.get32(STATE.codeSize) as CodeSize;
   }
 
   /** Guest-physical address of code at `rip`, which the processor is about to fetch; undefined where it will fault. */
   private locate(rip: bigint): number | undefined {
     const { cpu, mmu } = this.vcpu;
-    const cr2 = cpu.get('cr2');
-    const linear = this.codeSize === 64 ? rip : (rip + cpu.get('codeBase')) & 0xffffffffn;
+    const cr2 = cpu.get(STATE.cr2);
+    const linear = this.codeSize === 64 ? rip : (rip + cpu.get(STATE.codeBase)) & 0xffffffffn;
     try {
       const guestPhysical = mmu.fetch(Number(linear & 0xffffffffn) | 0, Number(linear >> 32n) | 0);
       return guestPhysical < this.ramBytes ? guestPhysical : undefined;
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
-      cpu.set('cr2', cr2);
+      cpu.set(STATE.cr2, cr2);
       return undefined;
     }
   }

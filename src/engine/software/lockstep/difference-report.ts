@@ -1,7 +1,7 @@
 // What is told of a difference: the facts, where the follower came nearest to the leader, and the text.
 
 import type { Instruction } from '../../../decode/instruction.ts';
-import { gprOffset } from '../../../ir/guest-state.ts';
+import { gprOffset, STATE } from '../../../ir/guest-state.ts';
 import type { VcpuExit } from '../../vcpu.ts';
 import type { VcpuState } from '../../vcpu-state.ts';
 import type { CpuState } from '../cpu-state.ts';
@@ -69,7 +69,7 @@ export class LeaderDistance {
   /** True when the processor is nearer than ever: keep() is wanted. */
   measure(cpu: CpuState, consumed: boolean): boolean {
     let distance = consumed ? 0 : WEIGHT.calls;
-    if (cpu.get('rip') !== this.leader.rip) distance += WEIGHT.rip;
+    if (cpu.get(STATE.rip) !== this.leader.rip) distance += WEIGHT.rip;
     const at = cpu.offset + gprOffset(0);
     for (let k = 0; k < 32; k += 2) {
       const same =

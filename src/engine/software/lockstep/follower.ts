@@ -376,14 +376,14 @@ export class Follower {
   /** Whether the next instruction is to run on its own: the leader's place may come before the next jump. */
   private stepsTo(low: number): boolean {
     const { cpu } = this.vcpu;
-    const cr3 = cpu.getLow('cr3');
+    const cr3 = cpu.getLow(STATE.cr3);
     if (cr3 !== this.straightCr3) {
       this.straightCr3 = cr3;
       this.straight.clear();
     }
     let known = this.straight.get(low);
     if (known === undefined) {
-      const rip = cpu.get('rip');
+      const rip = cpu.get(STATE.rip);
       const falls = this.code.mayFallTo(rip, this.target.rip);
       known = falls ? this.code.countBytes(rip) : NO_WAY;
       this.straight.set(low, known);
@@ -398,7 +398,7 @@ export class Follower {
   private repeatsLong(countBytes: number): boolean {
     if (countBytes === 0) return false;
     const { cpu } = this.vcpu;
-    const there = cpu.get('rip') === this.target.rip ? this.target.gpr[RCX]! : 0n;
+    const there = cpu.get(STATE.rip) === this.target.rip ? this.target.gpr[RCX]! : 0n;
     return BigInt.asUintN(8 * countBytes, cpu.gpr(RCX) - there) > BigInt(REPEATED_AT_ONCE);
   }
 
@@ -410,7 +410,7 @@ export class Follower {
       distance.keep(state, rips.length);
       if (this.log.consumed && isSameState(this.target, state)) throw new Lost();
     }
-    const rip = cpu.get('rip');
+    const rip = cpu.get(STATE.rip);
     rips.push(rip);
     if (!this.repeatsLong(this.code.countBytes(rip))) vcpu.singleNext = true;
     if (--this.turnsLeft < 0) throw new Lost();

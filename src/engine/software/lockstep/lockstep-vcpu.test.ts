@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Guest, PLACE, RAM_BYTES } from '../../../../tests/engine/guest.ts';
 import { IdleHost } from '../../../../tests/engine/idle-host.ts';
+import { STATE } from '../../../ir/guest-state.ts';
 import { createGuestMemory, GUEST_RAM_OFFSET } from '../layout.ts';
 import type { SoftwareVcpu } from '../vcpu.ts';
 import { type LockstepSettings, LockstepVcpu } from './lockstep-vcpu.ts';
@@ -211,7 +212,7 @@ describe('a difference', () => {
         cpu.eflags ^= 1;
       },
       gs: ({ cpu }) => cpu.setSegment(5, { ...cpu.segment(5), base: 0x1000n }),
-      cr2: ({ cpu }) => cpu.set('cr2', 5n),
+      cr2: ({ cpu }) => cpu.set(STATE.cr2, 5n),
     };
     for (const [name, harm] of Object.entries(harms)) {
       const { difference } = runDamaged(ENDLESS, damage(3, harm));
