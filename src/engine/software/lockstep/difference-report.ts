@@ -146,7 +146,8 @@ function tabulate(leader: VcpuState, follower: VcpuState): string[] {
   ];
 }
 
-function describeTraced({ rip, times, bytes, instruction }: TracedInstruction): string {
+/** Address, bytes, text. */
+export function describeTraced({ rip, times, bytes, instruction }: TracedInstruction): string {
   const text = instruction === undefined ? '(invalid)' : describeInstruction(instruction, rip);
   const raw = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
   const repeated = times === 1 ? '' : `    (${times} times)`;

@@ -42,6 +42,15 @@ export interface Trace {
   readonly nearest: VcpuState;
   /** What ran before it. */
   readonly instructions: readonly TracedInstruction[];
+  /** The instructions that last changed the watched bytes, in their order; undefined where none did. */
+  readonly writers: readonly (TracedInstruction | undefined)[];
+}
+
+/** A trace under way. */
+interface Tracing {
+  readonly rips: bigint[];
+  readonly distance: LeaderDistance;
+  readonly watches: { readonly hostOffset: number; value: number; writer: bigint | undefined }[];
 }
 
 /** Ends a run of the follower that leads nowhere. */
@@ -86,7 +95,7 @@ export class Follower {
   /** Low half of RIP -> NO_WAY, or bytes of the count register (0 for one that is not repeated): see stepsTo(). */
   private readonly straight = new Map<number, number>();
   private straightCr3 = 0;
-  private tracing: { rips: bigint[]; distance: LeaderDistance } | undefined;
+  private tracing: Tracing | undefined;
   /** Setting a state forgets what the guest wrote to the time-stamp counter: no way back from there. */
   private returns = true;
 
@@ -205,14 +214,20 @@ export class Follower {
   /**
    * Goes back to the last meeting and runs from there, one instruction at a time: to where the registers are those of
    * `target`, or to where it cannot go on. What counts is where it was nearest, or with `toTheEnd` where it stopped.
+   * `watched`: host offsets of bytes whose writers are wanted.
    */
-  trace(target: VcpuState, toTheEnd: boolean): Trace {
+  trace(target: VcpuState, toTheEnd: boolean, watched: readonly number[] = []): Trace {
     this.goBack();
     this.setTarget(target);
     this.turnsLeft = this.settings.maximumTurns;
     const distance = new LeaderDistance(target);
     const rips: bigint[] = [];
-    this.tracing = { rips, distance };
+    const watches = watched.map((hostOffset) => ({
+      hostOffset,
+      value: this.bytes[hostOffset]!,
+      writer: undefined as bigint | undefined,
+    }));
+    this.tracing = { rips, distance, watches };
     try {
       this.vcpu.run();
     } catch (error) {
@@ -229,8 +244,13 @@ export class Follower {
     }
     return {
       nearest: nearest?.state ?? this.getState(),
-      instructions: last.map((one) => ({ ...one, ...this.code.read(one.rip) })),
+      instructions: last.map((one) => this.read(one.rip, one.times)),
+      writers: watches.map(({ writer }) => (writer === undefined ? undefined : this.read(writer, 1))),
     };
+  }
+
+  private read(rip: bigint, times: number): TracedInstruction {
+    return { rip, times, ...this.code.read(rip) };
   }
 
   private inspect<T>(look: () => T): T {
@@ -274,8 +294,8 @@ export class Follower {
     try {
       exit = this.vcpu.run();
     } catch (error) {
-      if (error instanceof UnexpectedHostCall) return causeOf(error);
-      if (!(error instanceof Lost)) throw error;
+      if (error instanceof UnexpectedHostCall && !this.refused) return causeOf(error);
+      if (!(error instanceof Lost) && !(error instanceof UnexpectedHostCall)) throw error;
     }
     if (this.met) return 'met';
     if (!this.meets && exit?.kind === 'shutdown' && isSameState(this.target, this.getState())) return 'met';
@@ -402,9 +422,15 @@ export class Follower {
     return BigInt.asUintN(8 * countBytes, cpu.gpr(RCX) - there) > BigInt(REPEATED_AT_ONCE);
   }
 
-  private pollTracing({ rips, distance }: { rips: bigint[]; distance: LeaderDistance }): boolean {
+  private pollTracing({ rips, distance, watches }: Tracing): boolean {
     const { vcpu } = this;
     const { cpu } = vcpu;
+    for (const watch of watches) {
+      const value = this.bytes[watch.hostOffset]!;
+      if (value === watch.value) continue;
+      watch.value = value;
+      watch.writer = rips.at(-1);
+    }
     if (this.vector < 0 && !this.nmi && distance.measure(cpu, this.log.consumed)) {
       const state = this.getState();
       distance.keep(state, rips.length);

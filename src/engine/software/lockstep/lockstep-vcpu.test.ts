@@ -234,6 +234,19 @@ describe('a difference', () => {
     assert.match(difference!.report, /follower +00 00 00 00 00/);
   });
 
+  test('in memory that the guest wrote is told with the instruction that did', () => {
+    const at = GUEST_RAM_OFFSET + PLACE.KERNEL_DATA;
+    const { difference } = runDamaged(
+      ENDLESS,
+      damage(4, ({ cpu }) => cpu.view.setUint8(at, cpu.view.getUint8(at) ^ 1)),
+    );
+    assert.equal(difference?.slice, 4);
+    assert.match(
+      difference!.report,
+      /which the follower wrote at {2}0000000000010006 {2}48 89 1f +mov qword \[rdi\], rbx/,
+    );
+  });
+
   test('in other memory is found when all of it is compared', () => {
     const at = GUEST_RAM_OFFSET + 0x30_0000;
     const harm = damage(5, ({ cpu }) => cpu.view.setUint8(at, 0xab));

@@ -12,8 +12,8 @@ import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../../vcpu.ts';
 import type { VcpuState } from '../../vcpu-state.ts';
 import { GUEST_RAM_OFFSET } from '../layout.ts';
 import { SoftwareVcpu, type SoftwareVcpuOptions } from '../vcpu.ts';
-import { type DifferenceCause, writeReport } from './difference-report.ts';
-import { Follower, type FollowerSettings, type Meeting } from './follower.ts';
+import { type DifferenceCause, describeTraced, type TracedInstruction, writeReport } from './difference-report.ts';
+import { Follower, type FollowerSettings, type Meeting, type Trace } from './follower.ts';
 import { type DeviceWrite, dataCalls, HostCallLog } from './host-calls.ts';
 
 const PAGE_BYTES = 4096;
@@ -264,13 +264,17 @@ export class LockstepVcpu implements Vcpu {
 
   private report(leader: VcpuState, cause: DifferenceCause): void {
     const atRest = cause.kind === 'memory' && cause.since !== undefined;
-    const { nearest, instructions } = atRest
-      ? { nearest: leader, instructions: [] }
-      : this.follower.trace(leader, cause.kind === 'host-call');
-    // The follower has gone on from where it found them, and is back there after the trace.
+    const trace = (watched: readonly number[] = []): Trace =>
+      atRest
+        ? { nearest: leader, instructions: [], writers: [] }
+        : this.follower.trace(leader, cause.kind === 'host-call', watched);
+    let { nearest, instructions, writers } = trace();
+    // The follower had gone on from where it found them, and is back there after the trace.
     const pages = cause.kind !== 'memory' ? [] : atRest ? cause.pages : this.follower.changedPages();
+    const differing = pages.slice(0, SHOWN_PAGES).map((page) => this.differingBytes(page));
+    if (differing.length > 0) ({ nearest, instructions, writers } = trace(differing.map(([first]) => first!)));
     const report = writeReport({
-      cause,
+      cause: cause.kind === 'memory' ? { ...cause, pages } : cause,
       slice: this.slices,
       turns: this.follower.turns,
       start: this.meetingPlace,
@@ -279,25 +283,32 @@ export class LockstepVcpu implements Vcpu {
       instructions,
       calls: this.log.all,
       consumed: this.log.consumedCount,
-      memory: pages.slice(0, SHOWN_PAGES).map((page) => this.describePage(page)),
+      memory: differing.map((hostOffsets, k) => this.describeBytes(hostOffsets, writers[k])),
     });
     this.difference = { kind: cause.kind, slice: this.slices, report };
   }
 
-  private describePage(page: number): string {
-    const { leaderBytes } = this;
-    const { bytes } = this.follower;
+  /** Host offsets of the bytes of a page that are not the same; one at least. */
+  private differingBytes(page: number): number[] {
     const first = GUEST_RAM_OFFSET + page * PAGE_BYTES;
     const differing: number[] = [];
-    for (let at = first; at < first + PAGE_BYTES; at++) if (leaderBytes[at] !== bytes[at]) differing.push(at);
-    const from = (differing[0] ?? first) & ~15;
+    for (let at = first; at < first + PAGE_BYTES; at++) {
+      if (this.leaderBytes[at] !== this.follower.bytes[at]) differing.push(at);
+    }
+    return differing;
+  }
+
+  private describeBytes(hostOffsets: readonly number[], writer: TracedInstruction | undefined): string {
+    const from = hostOffsets[0]! & ~15;
     const address = (from - GUEST_RAM_OFFSET).toString(16).padStart(9, '0');
     const row = (of: Uint8Array): string =>
       [...of.slice(from, from + 16)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
-    return [
-      `guest-physical ${address}: ${differing.length} bytes of the page differ, the first of them here`,
-      `  leader    ${row(leaderBytes)}`,
-      `  follower  ${row(bytes)}`,
-    ].join('\n');
+    const lines = [
+      `guest-physical ${address}: ${hostOffsets.length} bytes of the page differ, the first of them here`,
+      `  leader    ${row(this.leaderBytes)}`,
+      `  follower  ${row(this.follower.bytes)}`,
+    ];
+    if (writer !== undefined) lines.push(`  which the follower wrote at${describeTraced(writer)}`);
+    return lines.join('\n');
   }
 }
