@@ -10,6 +10,7 @@ import { APIC_TIMER_HZ } from '../devices/chips/local-apic/wire.ts';
 import type { SerialBackend, Uart16550 } from '../devices/chips/uart16550/uart16550.ts';
 import { createDevices, type Devices, resetDevices } from '../devices/registry.ts';
 import { createGuestMemory, GUEST_RAM_OFFSET } from '../engine/software/layout.ts';
+import type { TranslationPort } from '../engine/software/translation.ts';
 import { SoftwareVcpu, type SoftwareVcpuOptions } from '../engine/software/vcpu.ts';
 import type { Vcpu, VcpuHost } from '../engine/vcpu.ts';
 import { PHYSICAL_ADDRESS_BITS } from '../isa/cpuid/portable.ts';
@@ -34,6 +35,8 @@ export interface SerialLine extends Pick<SerialBackend, 'write'> {
 export interface MachineEnvironment {
   /** Unpacks the kernel. */
   decompressor: Decompressor;
+  /** Begins translation on another thread, of code in this memory; undefined where the machine's own does it. */
+  startTranslation?: ((memory: WebAssembly.Memory) => TranslationPort) | undefined;
   clock: Clock;
   /** UTC, in milliseconds since 1970. */
   wallClock: { nowMs(): number };
@@ -135,8 +138,10 @@ export class Machine {
     this.devices = createDevices(this.board);
     const { com1, com2, com3, com4 } = this.devices;
     this.ports = [com1, com2, com3, com4];
+    const translation = environment.startTranslation?.(memory);
     this.vcpu = parts.createVcpu({
       memory,
+      ...(translation === undefined ? {} : { translation }),
       ramBytes: memoryBytes,
       host: this.vcpuHost(index),
       cpuid: { apicId: index, cpuCount: 1, tscHz: TSC_HZ, apicBusHz: APIC_TIMER_HZ },

@@ -4,6 +4,7 @@
 
 import { hostClock } from '../base/clock.ts';
 import { UserError } from '../base/errors.ts';
+import type { TranslationPort } from '../engine/software/translation.ts';
 import type { Decompressor } from '../machine/boot/decompression/decompressor.ts';
 import type { MachineConfig } from '../machine/config.ts';
 import { Machine, type MachineEnvironment, type SerialLine } from '../machine/machine.ts';
@@ -16,6 +17,8 @@ export interface MachineThreadParts {
   /** To the main thread; delivered also while this thread sleeps or works. */
   post(message: FromMachine): void;
   decompressor: Decompressor;
+  /** Begins translation on another thread, of code in this memory. Without it the machine's thread translates. */
+  startTranslation?(memory: WebAssembly.Memory): TranslationPort;
 }
 
 /** While the guest works, main hears of output no oftener. */
@@ -72,13 +75,15 @@ class ChannelEnd implements MachineEnvironment {
   readonly serial: readonly Line[];
   readonly decompressor: Decompressor;
   readonly post: MachineThreadParts['post'];
+  readonly startTranslation: MachineThreadParts['startTranslation'];
   private readonly control: Int32Array;
   private seenWake = 0;
   private toldAtNs = 0;
   private untold = false;
 
-  constructor(channel: Channel, { post, decompressor }: MachineThreadParts) {
+  constructor(channel: Channel, { post, decompressor, startTranslation }: MachineThreadParts) {
     this.post = post;
+    this.startTranslation = startTranslation;
     this.decompressor = decompressor;
     this.control = new Int32Array(channel.control);
     this.serial = channel.output.map(

@@ -7,16 +7,19 @@ import type { Channel } from './channel.ts';
 import { runMachine } from './machine-end.ts';
 import type { ToMachine } from './messages.ts';
 import { nodeDecompressor } from './node-decompressor.ts';
+import { startNodeTranslation } from './node-translation.ts';
 
 if (parentPort === null) throw new Error('machine-thread.ts runs as a worker');
 const port = parentPort;
 // The worker was made by startNodeThread, with a channel.
 const channel = workerData as Channel;
+const startTranslation = startNodeTranslation();
 // The thread never ends by itself, which is when Node would keep what it has compiled.
 flushCompileCache();
 port.once('message', (message: ToMachine) => {
   runMachine(channel, message.config, {
     post: (answer) => port.postMessage(answer),
     decompressor: nodeDecompressor,
+    startTranslation,
   });
 });

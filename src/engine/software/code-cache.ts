@@ -147,9 +147,14 @@ export class CodeCache {
     for (let chunk = offset >> CHUNK_LOG2; chunk <= last; chunk++) watched.chunks[chunk] = 1;
   }
 
+  /** Host offset of the table of a page that has one; 0 for others. */
+  tableOf(page: number, codeSize: CodeSize): number {
+    return this.pages.get(keyOf(page, codeSize))?.table ?? 0;
+  }
+
   /** The page's code table, or undefined when the pool is full. `page` lies in RAM. */
   page(page: number, codeSize: CodeSize): CodePage | undefined {
-    const key = page * 4 + (codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2);
+    const key = keyOf(page, codeSize);
     const known = this.pages.get(key);
     if (known !== undefined) return known;
     const table = this.allocate(CODE_PAGE_TABLE_BYTES);
@@ -270,25 +275,13 @@ export class CodeCache {
     return record;
   }
 
-  /** The instruction at an offset of the page; undefined where it is invalid or goes on in a page that is not known. */
-  instructionAt(codePage: CodePage, offset: number, next: () => CodePage | undefined): Instruction | undefined {
+  /** Whether memory holds these bytes at an offset of the page. From now on a store to them makes the page stale. */
+  watchCode(codePage: CodePage, offset: number, bytes: Uint8Array): boolean {
+    // Watched before they are looked at, so that no store comes between.
+    this.mark(this.watch(codePage.page), offset, bytes.length);
     const at = GUEST_RAM_OFFSET + codePage.page * 4096 + offset;
-    let found = this.parts.decode(this.bytes, at, 4096 - offset, codePage.codeSize);
-    if (found === 'truncated') {
-      const second = next();
-      if (second === undefined) return undefined;
-      const behind = GUEST_RAM_OFFSET + second.page * 4096;
-      const joined = new Uint8Array(30);
-      joined.set(this.bytes.subarray(at, at + 4096 - offset));
-      joined.set(this.bytes.subarray(behind, behind + 15), 4096 - offset);
-      found = this.parts.decode(joined, 0, joined.length, codePage.codeSize);
-    }
-    return typeof found === 'string' ? undefined : found;
-  }
-
-  /** Bytes that translated code was made from: a store to them makes it stale. */
-  markTranslated(codePage: CodePage, offset: number, lengthBytes: number): void {
-    this.mark(this.watch(codePage.page), offset, lengthBytes);
+    for (let k = 0; k < bytes.length; k++) if (this.bytes[at + k] !== bytes[k]) return false;
+    return true;
   }
 
   noteWrite(guestPhysical: number, lengthBytes: number): void {
@@ -330,3 +323,5 @@ export class CodeCache {
     this.flags[page] = 0;
   }
 }
+
+const keyOf = (page: number, codeSize: CodeSize): number => page * 4 + (codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2);

@@ -12,7 +12,6 @@ import {
   importLazily,
   type ServiceName,
 } from '../../emit/imports.ts';
-import { emitRegion, type RegionCode } from '../../emit/region.ts';
 import { Builder, type InstructionLift } from '../../ir/builder.ts';
 import type { RuntimeName } from '../../ir/runtime.ts';
 import { LIFTS } from '../../lift/lifts.ts';
@@ -31,12 +30,6 @@ export interface HandlerParts {
   readonly services: Readonly<Record<ServiceName, (...args: never[]) => unknown>>;
 }
 
-export interface PlacedRegion {
-  readonly handler: number;
-  /** Sites to lie behind its record. */
-  readonly sites: number;
-}
-
 type RunExport = (cpu: number, record: number) => void;
 
 export class HandlerTable {
@@ -48,7 +41,9 @@ export class HandlerTable {
   private readonly firstOfPair = new Map<number, number>();
   private next = FIRST_FORM;
   private nextRegion = FIRST_REGION;
+  private readonly freePlaces: number[] = [];
   readonly run: RunExport;
+  /** Modules of handlers. */
   modules = 0;
 
   constructor(parts: HandlerParts) {
@@ -100,9 +95,15 @@ export class HandlerTable {
     writer: ModuleWriter,
     core: Record<string, WebAssembly.ExportValue>,
   ): Record<string, WebAssembly.ExportValue> {
-    const module = new WebAssembly.Module(writer.finish());
-    const { memory, runtime, services } = this.parts;
     this.modules++;
+    return this.link(new WebAssembly.Module(writer.finish()), core);
+  }
+
+  private link(
+    module: WebAssembly.Module,
+    core: Record<string, WebAssembly.ExportValue>,
+  ): Record<string, WebAssembly.ExportValue> {
+    const { memory, runtime, services } = this.parts;
     const instance = new WebAssembly.Instance(module, {
       env: { memory },
       runtime: runtime as unknown as WebAssembly.ModuleImports,
@@ -133,30 +134,25 @@ export class HandlerTable {
     return this.firstOfPair.get(index) ?? index;
   }
 
-  /** Adds a region's function in a module of its own; undefined when there are too many: see dropRegions. */
-  addRegion(code: RegionCode): PlacedRegion | undefined {
-    if (this.nextRegion === FIRST_REGION + MAXIMUM_REGIONS) return undefined;
-    return this.placeRegion(this.nextRegion++, code);
+  /** A free place in the table for a region's function; undefined when there are too many. */
+  takePlace(): number | undefined {
+    const free = this.freePlaces.pop();
+    if (free !== undefined) return free;
+    return this.nextRegion === FIRST_REGION + MAXIMUM_REGIONS ? undefined : this.nextRegion++;
   }
 
-  /** Lets go of every region. No record may name one any more. */
-  dropRegions(): void {
-    const table = this.core.table as WebAssembly.Table;
-    for (let place = FIRST_REGION; place < this.nextRegion; place++) table.set(place, this.core.resume);
-    this.nextRegion = FIRST_REGION;
+  /** Lets go of what is in a place. No record may name it any more. */
+  releasePlace(place: number): void {
+    (this.core.table as WebAssembly.Table).set(place, this.core.resume);
+    this.freePlaces.push(place);
   }
 
-  /** The same in a place that the next call takes over: single steps. */
-  scratchRegion(code: RegionCode): PlacedRegion {
-    return this.placeRegion(SCRATCH_REGION, code);
-  }
+  /** A place of no region, for a function that the next one takes the place of. */
+  readonly scratchPlace = SCRATCH_REGION;
 
-  private placeRegion(place: number, code: RegionCode): PlacedRegion {
-    const module = new ModuleWriter();
-    const imports = importLazily(module, this.maximumPages);
-    const { writer, sites } = emitRegion(imports, code);
-    this.addFunctions(module, imports, place, [writer], `region ${place - FIRST_REGION} at ${code.entry.toString(16)}`);
-    return { handler: place, sites };
+  /** Puts the functions of a module of regions into their places. */
+  instantiateRegions(module: WebAssembly.Module): void {
+    this.link(module, this.coreImports());
   }
 
   /** Finishes a module whose bodies have been emitted, and puts its functions into the table from `place` on. */

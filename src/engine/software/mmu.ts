@@ -299,6 +299,7 @@ export class Mmu implements LinearMemory {
       }
       if (level === 1 || pageSize) break;
       if ((entryLow & PTE.A) === 0 && !legacyPdpte) {
+        if (this.peeking) return this.pageFault(low, high, base);
         this.markEntry(entryAt, entryLow | PTE.A);
       }
       table = (entryHigh & 0xff) * 0x1_0000_0000 + ((entryLow & ~0xfff) >>> 0);
@@ -318,6 +319,7 @@ export class Mmu implements LinearMemory {
     if (denied) return this.pageFault(low, high, base | PF_ERROR.P);
     const marks = PTE.A | (write ? PTE.D : 0);
     if ((entryLow & marks) !== marks) {
+      if (this.peeking) return this.pageFault(low, high, base);
       entryLow |= marks;
       this.markEntry(entryAt, entryLow);
     }
@@ -414,6 +416,24 @@ export class Mmu implements LinearMemory {
   fetch(low: number, high: number): number {
     if (this.notCanonical(high) && this.cpu.get32(STATE.codeSize) === 64) throw new GuestFault(GP, 0);
     return this.physical(low, high, ACCESS.execute);
+  }
+
+  /** A walk that leaves the page tables as they are, and fails where it would set an accessed bit. */
+  private peeking = false;
+
+  /**
+   * The number of the physical page that instructions at an address come from, if the guest has fetched some there;
+   * undefined otherwise. Changes nothing that the guest can see.
+   */
+  peekCode(low: number, high: number): number | undefined {
+    if (this.notCanonical(high) && this.cpu.get32(STATE.codeSize) === 64) return undefined;
+    const cr2 = this.cpu.get(STATE.cr2);
+    this.peeking = true;
+    const fault = this.walk(low, high, ACCESS.execute, this.user, false);
+    this.peeking = false;
+    if (fault === undefined) return this.physicalPage < this.ramBytes / 4096 ? this.physicalPage : undefined;
+    this.cpu.set(STATE.cr2, cr2);
+    return undefined;
   }
 
   /** A load that crosses pages or leaves RAM; the value goes to scratch memory. Throws GuestFault. */

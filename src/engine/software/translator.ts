@@ -1,112 +1,230 @@
-// Decides what is translated. Where generated code polls is a sample of where the time goes: a place that turns up often
-// becomes a region, which is put into the page's table of records in front of the interpreter's own record.
+// Decides what is translated. Where generated code polls is a sample of where the time goes: a place that turns up
+// often becomes a region, which is put into the page's table of records in front of the interpreter's own record.
+// Translation itself happens elsewhere (translation.ts), or here at once where there is no elsewhere.
 
-import type { Instruction } from '../../decode/instruction.ts';
+import type { BatchTranslator } from './batch-translator.ts';
 import type { CodePage, RegionPage } from './code-cache.ts';
 import type { HandlerTable } from './handler-table.ts';
-import { formRegion, type Region } from './region-former.ts';
+import {
+  type CodeBytes,
+  REACH,
+  type RegionJob,
+  type TranslatedBatch,
+  type TranslatedRegion,
+  type TranslationPort,
+} from './translation.ts';
 
-/** Pages that a region reaches from the one that it begins in. */
-const REACH = 2;
-
-/** What a region is made from: the code around a place, as the guest's addresses have it now. */
+/** The code around a place, as the guest's addresses have it now. */
 export interface CodeAround {
-  /** The page that lies `delta` pages from the region's first; undefined where it cannot be fetched from. */
-  page(delta: number): CodePage | undefined;
+  /** The number of the physical page `delta` pages from it; undefined where nothing can be fetched. */
+  page(delta: number): number | undefined;
 }
 
 export interface TranslatorParts {
   readonly handlers: HandlerTable;
-  /** The instruction at an offset of a page, which may go on in the next one. */
-  decode(page: CodePage, offset: number, next: () => CodePage | undefined): Instruction | undefined;
+  readonly batches: BatchTranslator;
+  /** Where translation happens; undefined for here and at once. */
+  readonly port: TranslationPort | undefined;
+  /** Polls at one place before it is translated. */
+  readonly threshold: number;
+  /** RegionJob.untaken. */
+  readonly untaken: number;
+  /** The table of 64-bit code in a page of RAM; undefined when the pool of records is full. */
+  codePage(page: number): CodePage | undefined;
+  /** Host offset of that table where there is one already; 0 where not. */
+  tableOf(page: number): number;
+  /** Whether memory holds these bytes at an offset of a page; from now on a store there makes the code stale. */
+  watchCode(page: CodePage, offset: number, bytes: Uint8Array): boolean;
+  /** Puts a region in front of the record at `offset`; false when the pool of records is full. */
+  install(page: CodePage, offset: number, region: TranslatedRegion, others: readonly RegionPage[]): boolean;
   /** Asks for everything to be dropped and begun anew: there is no room for more regions. */
   requestFlush(): void;
-  /** Puts a region in front of the record at `offset`. */
-  install(page: CodePage, offset: number, handler: number, sites: number, others: readonly RegionPage[]): void;
 }
 
-interface Formed {
-  readonly region: Region;
-  readonly others: readonly RegionPage[];
+/** Sums since the beginning. */
+export interface TranslatorStatistics {
+  regions: number;
+  /** Guest instructions in them. */
+  instructions: number;
+  /** Places whose first instruction cannot be in a region. */
+  refused: number;
+  /** Regions whose code had changed before they were there. */
+  stale: number;
+  modules: number;
+  wasmBytes: number;
+  emitMs: number;
+  compileMs: number;
+  /** Spent on the processor's own thread to make the regions part of it. */
+  installMs: number;
 }
 
 export class Translator {
   private readonly parts: TranslatorParts;
-  private readonly threshold: number;
-  regions = 0;
-  instructions = 0;
-  refused = 0;
+  /** Requested, not yet collected: by handler, and whether they are by place. */
+  private readonly waiting = new Map<number, RegionJob>();
+  private readonly waitingPlaces = new Set<number>();
+  private live: number[] = [];
+  readonly statistics: TranslatorStatistics = {
+    regions: 0,
+    instructions: 0,
+    refused: 0,
+    stale: 0,
+    modules: 0,
+    wasmBytes: 0,
+    emitMs: 0,
+    compileMs: 0,
+    installMs: 0,
+  };
 
-  constructor(parts: TranslatorParts, threshold: number) {
+  constructor(parts: TranslatorParts) {
     this.parts = parts;
-    this.threshold = threshold;
+  }
+
+  get regions(): number {
+    return this.statistics.regions;
   }
 
   /** Generated code polls at `offset` of the page. True when that made it a region. */
   sample(page: CodePage, offset: number, around: CodeAround): boolean {
     const count = (page.samples.get(offset) ?? 0) + 1;
     page.samples.set(offset, count);
-    return count === this.threshold && this.translate(page, offset, around);
+    return count === this.parts.threshold && this.translate(page, offset, around, this.parts.port);
   }
 
   /** The place has been jumped to often. */
   heated(page: CodePage, offset: number, around: CodeAround): void {
-    const count = page.samples.get(offset) ?? 0;
-    if (count >= this.threshold) return;
-    page.samples.set(offset, this.threshold);
-    this.translate(page, offset, around);
+    const { port, threshold } = this.parts;
+    if ((page.samples.get(offset) ?? 0) >= threshold) return;
+    page.samples.set(offset, threshold);
+    this.translate(page, offset, around, port);
   }
 
   /** Translates a place that has not been tried yet. */
   translateOnce(page: CodePage, offset: number, around: CodeAround): void {
     if (page.samples.has(offset)) return;
     page.samples.set(offset, 1);
-    this.translate(page, offset, around);
+    this.translate(page, offset, around, undefined);
   }
 
   /** A region of the instruction at `offset` alone, for a single step; 0 when it cannot be translated. */
   translateSingle(page: CodePage, offset: number): number {
-    const formed = this.form(page, offset, { page: () => undefined }, 1);
-    return formed === undefined ? 0 : this.parts.handlers.scratchRegion(formed.region).handler;
+    const { handlers, batches } = this.parts;
+    if (page.codeSize !== 64) return 0;
+    const pages = pagesAround(page.page, () => undefined);
+    const job = { handler: handlers.scratchPlace, offset, pages, tables: undefined, untaken: 0 };
+    const { module } = batches.translate([job], 1);
+    if (module === undefined) return 0;
+    handlers.instantiateRegions(module);
+    return job.handler;
   }
 
-  private form(page: CodePage, entry: number, around: CodeAround, maximum?: number): Formed | undefined {
-    const others = new Map<number, CodePage>();
-    const pageAt = (delta: number): CodePage | undefined => {
-      if (delta === 0) return page;
-      if (Math.abs(delta) > REACH) return undefined;
-      const known = others.get(delta);
-      if (known !== undefined) return known;
-      const found = around.page(delta);
-      // The same page in two places would need two sets of addresses.
-      if (found === undefined || found === page || [...others.values()].includes(found)) return undefined;
-      others.set(delta, found);
-      return found;
-    };
-    const decode = (offset: number): Instruction | undefined => {
-      const delta = Math.floor(offset / 4096);
-      const at = pageAt(delta);
-      return at === undefined ? undefined : this.parts.decode(at, offset - delta * 4096, () => pageAt(delta + 1));
-    };
-    const region = formRegion({ decode }, entry, maximum);
-    if (region === undefined) return undefined;
-    return { region, others: [...others].map(([delta, codePage]) => ({ delta, codePage })) };
+  /** Makes what has been translated elsewhere part of the processor. */
+  collect(): void {
+    const { port } = this.parts;
+    if (port === undefined) return;
+    for (const batch of port.collect()) this.installBatch(batch);
   }
 
-  private translate(page: CodePage, offset: number, around: CodeAround): boolean {
-    const formed = this.form(page, offset, around);
-    if (formed === undefined) {
-      this.refused++;
-      return false;
-    }
-    const placed = this.parts.handlers.addRegion(formed.region);
-    if (placed === undefined) {
+  /** Lets go of every region. No record may name one any more. */
+  dropRegions(): void {
+    for (const handler of this.live) this.parts.handlers.releasePlace(handler);
+    this.live = [];
+  }
+
+  private translate(page: CodePage, offset: number, around: CodeAround, port: TranslationPort | undefined): boolean {
+    const { handlers, batches, threshold, untaken } = this.parts;
+    const place = placeOf(page.page, offset);
+    if (page.codeSize !== 64 || this.waitingPlaces.has(place)) return false;
+    const handler = handlers.takePlace();
+    if (handler === undefined) {
       this.parts.requestFlush();
       return false;
     }
-    this.parts.install(page, offset, placed.handler, placed.sites, formed.others);
-    this.regions++;
-    this.instructions += formed.region.instructions;
-    return true;
+    const pages = pagesAround(page.page, (delta) => around.page(delta));
+    // What is translated before it runs has no past to go by.
+    const tables = threshold === 0 ? undefined : pages.map((number) => (number < 0 ? 0 : this.parts.tableOf(number)));
+    const job: RegionJob = { handler, offset, pages, tables, untaken };
+    this.waiting.set(handler, job);
+    this.waitingPlaces.add(place);
+    if (port !== undefined) {
+      port.request(job);
+      return false;
+    }
+    const before = this.statistics.regions;
+    this.installBatch(batches.translate([job]));
+    return this.statistics.regions > before;
   }
+
+  private installBatch(batch: TranslatedBatch): void {
+    const startMs = performance.now();
+    const { statistics } = this;
+    const { handlers } = this.parts;
+    for (const handler of batch.refused) {
+      statistics.refused++;
+      this.forget(handler);
+      handlers.releasePlace(handler);
+    }
+    if (batch.module !== undefined) handlers.instantiateRegions(batch.module);
+    for (const region of batch.regions) {
+      const job = this.forget(region.handler);
+      if (this.install(job, region)) {
+        this.live.push(region.handler);
+        statistics.regions++;
+        statistics.instructions += region.instructions;
+      } else {
+        handlers.releasePlace(region.handler);
+      }
+    }
+    statistics.modules += batch.module === undefined ? 0 : 1;
+    statistics.wasmBytes += batch.wasmBytes;
+    statistics.emitMs += batch.emitMs;
+    statistics.compileMs += batch.compileMs;
+    statistics.installMs += performance.now() - startMs;
+  }
+
+  private install(job: RegionJob, region: TranslatedRegion): boolean {
+    const { parts } = this;
+    const pages = new Map<number, CodePage>();
+    const pageAt = (delta: number): CodePage | undefined => {
+      const page = pages.get(delta) ?? parts.codePage(job.pages[REACH + delta]!);
+      if (page !== undefined) pages.set(delta, page);
+      return page;
+    };
+    const home = pageAt(0);
+    if (home === undefined) return false;
+    const isCurrent = ({ delta, offset, bytes }: CodeBytes): boolean => {
+      const page = pageAt(delta);
+      return page !== undefined && parts.watchCode(page, offset, bytes);
+    };
+    if (!region.code.every(isCurrent)) {
+      this.statistics.stale++;
+      home.samples.delete(job.offset);
+      return false;
+    }
+    pages.delete(0);
+    return parts.install(
+      home,
+      job.offset,
+      region,
+      [...pages].map(([delta, codePage]) => ({ delta, codePage })),
+    );
+  }
+
+  private forget(handler: number): RegionJob {
+    const job = this.waiting.get(handler);
+    if (job === undefined) throw new Error('a region that nobody has asked for');
+    this.waiting.delete(handler);
+    this.waitingPlaces.delete(placeOf(job.pages[REACH]!, job.offset));
+    return job;
+  }
+}
+
+function placeOf(page: number, offset: number): number {
+  return page * 4096 + offset;
+}
+
+function pagesAround(home: number, page: (delta: number) => number | undefined): number[] {
+  const pages: number[] = [];
+  for (let delta = -REACH; delta <= REACH; delta++) pages.push(delta === 0 ? home : (page(delta) ?? -1));
+  return pages;
 }

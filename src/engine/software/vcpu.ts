@@ -31,6 +31,7 @@ import { EFLAGS } from '../../isa/flags.ts';
 import { GPR_NAMES_64 } from '../../isa/registers.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
+import { BatchTranslator } from './batch-translator.ts';
 import * as bulk from './bulk-string.ts';
 import { CodeCache, type CodePage, type RegionPage } from './code-cache.ts';
 import { CpuState } from './cpu-state.ts';
@@ -44,6 +45,7 @@ import * as image from './processor-state.ts';
 import type { RuntimeFunctions } from './runtime-functions.ts';
 import * as system from './system-registers.ts';
 import * as transfer from './transfers.ts';
+import type { TranslationPort } from './translation.ts';
 import { type CodeAround, Translator } from './translator.ts';
 import { X87 } from './x87.ts';
 
@@ -76,6 +78,8 @@ export interface SoftwareVcpuOptions {
   readonly cpuid: Omit<CpuidContext, 'osxsave'>;
   /** Polls at one place before it is translated: 0 is before it first runs, Infinity never. */
   readonly translateAfterSamples?: number;
+  /** Translates on another thread; without one regions are made on this one. */
+  readonly translation?: TranslationPort;
   /** Single steps run translated code where there can be some; for tests of the translator. */
   readonly translateSteps?: boolean;
   /** Jumps between two polls; 1 polls at every jump that is taken. */
@@ -196,27 +200,25 @@ export class SoftwareVcpu implements Vcpu {
       writePort: (port, sizeBytes, value) => this.writePort(port, sizeBytes, value),
     };
     this.handlers = new HandlerTable({ memory, runtime: this.runtimeImports(), services: this.services() });
-    this.translator = new Translator(
-      {
-        handlers: this.handlers,
-        decode: (page, offset, next) => {
-          const instruction = this.code.instructionAt(page, offset, next);
-          if (instruction === undefined) return undefined;
-          this.code.markTranslated(page, offset, instruction.lengthBytes);
-          const beyond = offset + instruction.lengthBytes - 4096;
-          if (beyond > 0) this.code.markTranslated(next()!, 0, beyond);
-          return instruction;
-        },
-        requestFlush: () => {
-          this.code.full = true;
-        },
-        install: (page, offset, handler, sites, others) => {
-          const record = this.code.install(page, offset, handler, sites, others);
-          if (record !== 0 && others.length > 0) this.regionPages.set(record, others);
-        },
+    this.translator = new Translator({
+      handlers: this.handlers,
+      batches: new BatchTranslator(memory, decode),
+      port: options.translation,
+      threshold: options.translateAfterSamples ?? DEFAULT_SAMPLES,
+      untaken: this.hotAfter,
+      codePage: (page) => this.code.page(page, 64),
+      tableOf: (page) => this.code.tableOf(page, 64),
+      watchCode: (page, offset, bytes) => this.code.watchCode(page, offset, bytes),
+      install: (page, offset, { handler, sites }, others) => {
+        if (this.code.record(page, offset) === 0) return false;
+        const record = this.code.install(page, offset, handler, sites, others);
+        if (record !== 0 && others.length > 0) this.regionPages.set(record, others);
+        return record !== 0;
       },
-      options.translateAfterSamples ?? DEFAULT_SAMPLES,
-    );
+      requestFlush: () => {
+        this.code.full = true;
+      },
+    });
     this.translatesSteps = options.translateSteps ?? false;
     this.translatesFirst = options.translateAfterSamples === 0;
     this.cpu.set32(STATE.heat, layout.heatOffset);
@@ -382,8 +384,8 @@ export class SoftwareVcpu implements Vcpu {
   private around(linear: bigint): CodeAround {
     return {
       page: (delta) => {
-        const page = this.physicalCodePage(linear, delta);
-        return page === undefined ? undefined : this.code.page(page, this.cpu.get32(STATE.codeSize) as CodeSize);
+        const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
+        return this.mmu.peekCode(Number(at & 0xfffff000n) | 0, Number(at >> 32n) | 0);
       },
     };
   }
@@ -421,6 +423,7 @@ export class SoftwareVcpu implements Vcpu {
     if (this.single || this.code.full) return true;
     const { host } = this;
     if (host.poll() || this.singleNext) return true;
+    this.translator.collect();
     this.nmiPending ||= host.takeNmi();
     const enabled = (this.eflagsSystem & EFLAGS.IF) !== 0;
     if (this.nmiPending || (enabled && host.interruptPending())) return true;
@@ -992,6 +995,7 @@ export class SoftwareVcpu implements Vcpu {
     let budget = view.getInt32(base + STATE.budget.offset, true);
     if (this.halted || budget <= 0) {
       if (this.host.poll()) return { kind: 'interrupted' };
+      this.translator.collect();
       budget = this.pollInterval;
       this.polled = true;
     }
@@ -1013,7 +1017,7 @@ export class SoftwareVcpu implements Vcpu {
   private flushCode(): void {
     this.code.flush();
     this.regionPages.clear();
-    this.handlers.dropRegions();
+    this.translator.dropRegions();
   }
 
   /** Runs generated code from rip on until it returns. */

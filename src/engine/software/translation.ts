@@ -1,0 +1,59 @@
+// What a processor and whoever translates for it tell each other: places in guest memory go one way, compiled
+// WebAssembly with the bytes that it was made from comes back. All of it passes from thread to thread as it is.
+
+/** Pages that a region reaches, on either side, from the one that it begins in. */
+export const REACH = 2;
+
+/** A hot place of 64-bit code. */
+export interface RegionJob {
+  /** Where its function goes in the table of handlers; no two jobs at one time have the same. */
+  readonly handler: number;
+  /** Of its first instruction in the page. */
+  readonly offset: number;
+  /**
+   * Numbers of the physical pages around it as the guest's addresses have them now, 2 * REACH + 1 of them with the
+   * entry's in the middle; -1 where nothing can be fetched.
+   */
+  readonly pages: readonly number[];
+  /** Host offsets of these pages' tables of records, 0 where there is none. Undefined: every branch may be taken. */
+  readonly tables: readonly number[] | undefined;
+  /** The count in the record of a conditional branch that has never been taken (BRANCH_COUNT). */
+  readonly untaken: number;
+}
+
+/** Code that a region was made from. */
+export interface CodeBytes {
+  /** Pages from the region's first. */
+  readonly delta: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface TranslatedRegion {
+  readonly handler: number;
+  /** Sites to lie behind its record. */
+  readonly sites: number;
+  readonly instructions: number;
+  /** Within one page each. */
+  readonly code: readonly CodeBytes[];
+}
+
+/** One module, whose instance puts the regions' functions into the table of handlers. */
+export interface TranslatedBatch {
+  /** Undefined when no region came of the jobs. */
+  readonly module: WebAssembly.Module | undefined;
+  readonly regions: readonly TranslatedRegion[];
+  /** Handlers of the jobs whose very first instruction cannot be in a region. */
+  readonly refused: readonly number[];
+  readonly wasmBytes: number;
+  /** Time that it took to write the module, and to compile it. */
+  readonly emitMs: number;
+  readonly compileMs: number;
+}
+
+/** Translates on another thread. A processor without one does it by itself, at once. */
+export interface TranslationPort {
+  request(job: RegionJob): void;
+  /** What has been translated since the last call. Cheap when there is nothing: it is called at every poll. */
+  collect(): readonly TranslatedBatch[];
+}
