@@ -16,6 +16,8 @@ export interface CampaignOptions {
   /** Mismatches after which to stop. */
   readonly stopAfter?: number;
   readonly say?: (line: string) => void;
+  /** Is called with each failure as soon as all about it is known. */
+  readonly failed?: (failure: string) => void;
 }
 
 export interface CampaignResult {
@@ -64,6 +66,7 @@ export function runCampaign(options: CampaignOptions): CampaignResult {
       );
     }
     failures.push(lines.join('\n'));
+    options.failed?.(failures.at(-1)!);
   }
   return { ...counts, failures };
 }

@@ -3,7 +3,7 @@
 
 import type { RandomSource } from '../fuzz/random-source.ts';
 import { AH, Code, type MemoryOperand, RAX, RBP, RBX, RCX, RDX, RSP, type SizeBytes } from './code.ts';
-import { DATA_PAGES, PAGE } from './guest-places.ts';
+import { DATA_PAGES, FAR_ALIAS, PAGE } from './guest-places.ts';
 import type { Group, Item, Node } from './program.ts';
 import { VIRTUAL } from './program.ts';
 
@@ -39,8 +39,8 @@ export class Draft {
   readonly base: bigint;
   readonly features: ReadonlySet<string>;
   readonly functions: readonly string[];
-  /** Labels of instructions whose immediate may be rewritten: `label` at the field's first byte. */
-  readonly patchable: { readonly label: string; readonly kind: 'immediate' | 'opcode' | 'condition' }[] = [];
+  readonly user: boolean;
+  readonly farDistance = FAR_ALIAS;
   readonly table: string[];
   readonly locked = new Set<number>();
   functionIndex = 0;
@@ -50,12 +50,13 @@ export class Draft {
   depth = 0;
   private labels = 0;
 
-  constructor(random: RandomSource, base: bigint, features: ReadonlySet<string>, functions: Labels, table: string[]) {
-    this.random = random;
-    this.base = base;
-    this.features = features;
-    this.functions = functions;
-    this.table = table;
+  constructor(parts: Pick<Draft, 'random' | 'base' | 'features' | 'user'> & { functions: Labels; table: string[] }) {
+    this.random = parts.random;
+    this.base = parts.base;
+    this.features = parts.features;
+    this.user = parts.user;
+    this.functions = parts.functions;
+    this.table = parts.table;
   }
 
   has(feature: string): boolean {

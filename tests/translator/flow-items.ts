@@ -213,7 +213,7 @@ const switchStack: ItemMaker = (g) => {
 };
 
 /** R12 is where the exception handler goes on. */
-function guarded(g: Draft, name: string, body: Code): Node | undefined {
+export function guarded(g: Draft, name: string, body: Code): Node | undefined {
   if (!g.framed) return item(name, body);
   const after = g.newLabel('after');
   const resume = `${g.functions[g.functionIndex]}.resume`;
@@ -225,7 +225,20 @@ const fault: ItemMaker = (g) => {
   const code = new Code();
   const register = g.register();
   const { random } = g;
-  switch (random.below(14)) {
+  switch (random.below(15)) {
+    case 13: {
+      // Sometimes base and offset make a canonical address together: it is the offset that counts.
+      code.movImmediate(
+        register,
+        random.pick([0x8000_0000_0000_0000n, 0xffff_0000_0000_0000n, 0x0000_8000_0000_0000n]),
+      );
+      const rm = { base: register, segment: random.pick([0x64, 0x65]) };
+      return guarded(
+        g,
+        'non-canonical offset',
+        code.op([random.pick([0x8b, 0x89])], { size: 8, reg: g.register(), rm }),
+      );
+    }
     case 0:
       return guarded(g, 'load nowhere', code.leaLabel(register, 'nowhere').load(g.register(), { base: register }));
     case 1: {

@@ -3,16 +3,44 @@
 import { RandomSource } from '../fuzz/random-source.ts';
 import { randomInteger, randomOperandBytes } from '../fuzz/values.ts';
 import { Code, type MemoryOperand, RAX, RBP, RSP } from './code.ts';
+import { DEEP_ITEMS } from './deep-items.ts';
 import { DATA, DATA_MIDDLE, Draft, FUEL, item, RESUME } from './draft.ts';
+import { FLOAT_ITEMS } from './float-items.ts';
 import { CALL_ITEMS, FAULT_ITEMS, framedEntry, framedExit, fuelCheck, makeFlowItems } from './flow-items.ts';
 import { CODE_PAGES, DATA_PAGES, PAGE } from './guest-places.ts';
 import { INTEGER_ITEMS } from './integer-items.ts';
 import { chooseNode, type WeightedMakers } from './item-maker.ts';
-import { type Block, END, type Item, type Program, type ProgramFunction, SPENT, VIRTUAL } from './program.ts';
+import { MODIFICATION_ITEMS, makeSite, SITE_KINDS, SITES_OF_A_KIND, siteLabel } from './modification-items.ts';
+import {
+  type Block,
+  END,
+  type Item,
+  type Node,
+  type Program,
+  type ProgramFunction,
+  SPENT,
+  VIRTUAL,
+} from './program.ts';
+import { STRING_ITEMS } from './string-items.ts';
+import { DEVICE_ITEMS, makeControlItems, makePagingItems, makePrivilegeItems, makeStepItems } from './system-items.ts';
 import { VECTOR_ITEMS } from './vector-items.ts';
 
 /** What a program may be made of besides plain integer code. */
-export const FEATURES = ['vectors', 'calls', 'faults', 'jump-tables', 'user'] as const;
+export const FEATURES = [
+  'vectors',
+  'calls',
+  'deep',
+  'faults',
+  'jump-tables',
+  'strings',
+  'modification',
+  'paging',
+  'privilege',
+  'steps',
+  'control',
+  'devices',
+  'x87',
+] as const;
 export type Feature = (typeof FEATURES)[number];
 
 const BASES: readonly bigint[] = [
@@ -22,7 +50,7 @@ const BASES: readonly bigint[] = [
   0xffff_4000n,
   0x5555_5555_4000n,
   0x7fff_fff0_0000n,
-  0xffff_8000_0000_0000n,
+  0xffff_8100_0000_0000n,
   0xffff_ffff_8000_0000n,
   0xffff_ffff_fff0_0000n,
 ];
@@ -47,6 +75,39 @@ function itemsFor(features: ReadonlySet<string>): WeightedMakers {
   if (features.has('vectors')) makers.push(scaled(VECTOR_ITEMS, 3));
   if (features.has('calls')) makers.push(scaled(CALL_ITEMS, 10));
   if (features.has('faults')) makers.push(scaled(FAULT_ITEMS, 25));
+  if (features.has('deep')) makers.push(scaled(DEEP_ITEMS, 10));
+  if (features.has('strings')) makers.push(scaled(STRING_ITEMS, 25));
+  if (features.has('modification')) makers.push(scaled(MODIFICATION_ITEMS, 5));
+  if (features.has('paging'))
+    makers.push(
+      scaled(
+        makePagingItems(() => all),
+        3,
+      ),
+    );
+  if (features.has('privilege'))
+    makers.push(
+      scaled(
+        makePrivilegeItems(() => all),
+        3,
+      ),
+    );
+  if (features.has('steps'))
+    makers.push(
+      scaled(
+        makeStepItems(() => all),
+        8,
+      ),
+    );
+  if (features.has('control'))
+    makers.push(
+      scaled(
+        makeControlItems(() => all),
+        2,
+      ),
+    );
+  if (features.has('devices')) makers.push(scaled(DEVICE_ITEMS, 15));
+  if (features.has('x87')) makers.push(scaled(FLOAT_ITEMS, 8));
   const all: WeightedMakers = makers.flat();
   return all;
 }
@@ -118,10 +179,11 @@ function makeFunction(g: Draft, index: number, makers: WeightedMakers): ProgramF
   const blockCount = random.pick([1, 1, 2, 3, 4, 6, 9]);
   g.blocks = Array.from({ length: blockCount }, (_, k) => `${label}.b${k}`);
   const blocks: Block[] = g.blocks.map((blockLabel, k) => {
-    const nodes = [item('fuel', fuelCheck(g))];
+    const nodes: Node[] = [item('fuel', fuelCheck(g))];
     for (let count = random.below(9); count >= 0; count--) nodes.push(chooseNode(g, makers) as never);
     return { label: blockLabel, nodes, end: blockEnd(g, k) };
   });
+  if (g.has('modification')) insertSites(g, blocks);
   const fuel = random.chance(0.8) ? fuelCheck(g) : new Code();
   return {
     label,
@@ -134,6 +196,28 @@ function makeFunction(g: Draft, index: number, makers: WeightedMakers): ProgramF
   };
 }
 
+/** What other code writes to. */
+function insertSites(g: Draft, blocks: Block[]): void {
+  const { random } = g;
+  const label = g.functions[g.functionIndex]!;
+  for (const kind of SITE_KINDS) {
+    for (let number = 0; number < SITES_OF_A_KIND; number++) {
+      if (random.chance(0.4)) continue;
+      const at = random.below(blocks.length);
+      const { nodes } = blocks[at]!;
+      blocks[at] = { ...blocks[at]!, nodes: insertSite(g, nodes, makeSite(g, kind, siteLabel(label, kind, number))) };
+    }
+  }
+}
+
+/** Anywhere, also inside of loops. */
+function insertSite(g: Draft, nodes: readonly Node[], site: Node): readonly Node[] {
+  const at = g.random.below(nodes.length + 1);
+  const node = nodes[at];
+  if (node?.kind !== 'group') return nodes.toSpliced(at, 0, site);
+  return nodes.with(at, { ...node, body: insertSite(g, node.body, site) });
+}
+
 /** The program of a name: `features` limits what it may be made of. */
 export function generateProgram(name: string, allowed: readonly string[] = FEATURES): Program {
   const random = new RandomSource(name);
@@ -142,7 +226,8 @@ export function generateProgram(name: string, allowed: readonly string[] = FEATU
   const base = random.pick(BASES);
   const functions = Array.from({ length: random.between(1, 9) }, (_, k) => `f${k}`);
   const table: string[] = [];
-  const g = new Draft(random, base, set, functions, table);
+  const user = set.has('privilege') && random.chance(0.6);
+  const g = new Draft({ random, base, features: set, user, functions, table });
   const makers = itemsFor(set);
   const made = functions.map((_, index) => makeFunction(g, index, makers));
   const registers = Array.from({ length: 16 }, () => randomInteger(random));
@@ -150,7 +235,7 @@ export function generateProgram(name: string, allowed: readonly string[] = FEATU
     name,
     features,
     base,
-    user: set.has('user') && random.chance(0.6),
+    user,
     interrupts: random.chance(0.8),
     codeOrder: permutation(random, CODE_PAGES),
     dataOrder: permutation(random, DATA_PAGES),
@@ -159,27 +244,38 @@ export function generateProgram(name: string, allowed: readonly string[] = FEATU
     rflags: BigInt(random.u32() & 0x8d5),
     mxcsr: 0x1f80 | (random.chance(0.7) ? 0 : random.below(4) << 13),
     xmm: randomOperandBytes(random, random.pick(['integer', 'bytes', 'single', 'double']), 256),
-    data: randomOperandBytes(random, random.pick(['integer', 'double', 'single']), DATA_PAGES * PAGE),
+    data: makeData(random),
     table,
-    main: makeMain(random, functions),
+    ...makeMain(random, functions),
     functions: made,
   };
 }
 
+/** Operands of one kind, a page of them and the same in other places on the others. */
+function makeData(random: RandomSource): Uint8Array {
+  const page = randomOperandBytes(random, random.pick(['integer', 'double', 'single']), PAGE);
+  const data = new Uint8Array(DATA_PAGES * PAGE);
+  for (let k = 0; k < DATA_PAGES; k++) {
+    const turn = k * 328;
+    data.set(page.subarray(turn), k * PAGE);
+    data.set(page.subarray(0, turn), (k + 1) * PAGE - turn);
+  }
+  return data;
+}
+
 /** Calls functions one after another. SPENT goes on with the next one, whatever has become of registers and stack. */
-function makeMain(random: RandomSource, functions: readonly string[]): Code {
-  const code = new Code().label('main');
+function makeMain(random: RandomSource, functions: readonly string[]): Pick<Program, 'mainCalls' | 'mainEnd'> {
   const next: MemoryOperand = { label: 'stack-top', displacement: -32 };
-  const calls = random.between(2, 8);
-  for (let turn = 0; turn < calls; turn++) {
-    code.leaLabel(RAX, `main.${turn + 1}`).store(next, RAX);
+  const mainCalls = Array.from({ length: random.between(2, 8) }, (_, turn) => {
+    const code = new Code().leaLabel(RAX, `main.${turn}`).store(next, RAX);
     code
       .leaLabel(DATA, 'data', DATA_MIDDLE - VIRTUAL.data)
       .leaLabel(RESUME, SPENT)
       .leaLabel(RBP, 'stack-top', -64);
     code.movImmediate(FUEL, BigInt(random.pick([10, 50, 100, 300]))).call(random.pick(functions));
-    code.label(`main.${turn + 1}`);
-  }
-  code.jmp(END).label(SPENT).leaLabel(RSP, 'stack-top', -64).op([0xff], { digit: 4, rm: next });
-  return code;
+    return item('main call', code.label(`main.${turn}`));
+  });
+  const mainEnd = new Code().jmp(END).label(SPENT);
+  mainEnd.leaLabel(RSP, 'stack-top', -64).op([0xff], { digit: 4, rm: next });
+  return { mainCalls, mainEnd };
 }

@@ -14,19 +14,23 @@ import { SEGMENT } from '../engine/guest.ts';
 import { PageTables, PTE } from '../engine/page-tables.ts';
 import { RandomSource } from '../fuzz/random-source.ts';
 import {
+  ALIAS,
   CODE_PAGES,
   DATA_PAGES,
+  DEVICE_PHYSICAL,
   DIRECT,
   directAddress,
+  FAR_ALIAS,
   HANDLER_WORD,
   PAGE,
   PLACE,
   RAM_BYTES,
   SECOND_STACK_PAGES,
   STACK_PAGES,
+  VARIANT,
 } from './guest-places.ts';
 import { INTERRUPT, makeHandlers } from './handlers.ts';
-import { type Image, VIRTUAL } from './program.ts';
+import { codePhysical, type Image, VIRTUAL } from './program.ts';
 
 const A = SEGMENT_ATTRIBUTE;
 const TSS_SELECTOR = 0x40;
@@ -73,10 +77,12 @@ export interface Outcome {
   readonly exit: VcpuExit | { readonly kind: 'endless' } | { readonly kind: 'thrown'; readonly error: unknown };
   readonly state: VcpuState;
   readonly ram: Uint8Array;
+  /** Of devices, in their order. */
+  readonly accesses: readonly string[];
 }
 
-/** Polls of 4096 jumps that a program may take before it counts as endless. */
-const MAXIMUM_JUMPS = 2_000_000;
+/** Jumps that a program may take before it counts as endless. */
+const MAXIMUM_JUMPS = 600_000;
 
 class ProgramHost implements VcpuHost {
   random = new RandomSource('');
@@ -84,6 +90,8 @@ class ProgramHost implements VcpuHost {
   interruptible = false;
   /** Set by poll(): run() is to return. */
   endless = false;
+  /** Of devices, in their order. */
+  accesses: string[] = [];
   private jumps = 0;
   private granted = 0;
   private pending = -1;
@@ -96,8 +104,9 @@ class ProgramHost implements VcpuHost {
     this.random = new RandomSource(`${seed}/${mode.name}`);
     this.interruptible = interruptible;
     this.endless = false;
+    this.accesses = [];
     this.jumps = 0;
-    this.granted = 4096;
+    this.granted = 0;
     this.pending = -1;
     this.taskPriority = 0;
     // The first turn polls.
@@ -106,8 +115,9 @@ class ProgramHost implements VcpuHost {
 
   poll(): boolean {
     this.jumps += this.granted;
-    this.granted = 4096;
-    if (this.jumps > MAXIMUM_JUMPS) {
+    this.granted = 0;
+    // Others count a little differently; they get more, so that only what the interpreter ends is compared.
+    if (this.jumps > MAXIMUM_JUMPS * (this.mode === MODES.interpreted ? 1 : 3)) {
       this.endless = true;
       return true;
     }
@@ -120,9 +130,10 @@ class ProgramHost implements VcpuHost {
 
   interruptPending(): boolean {
     // Asked in each turn of the run loop, behind the poll: the only place from which the budget can be set.
-    if (this.granted === 4096 && this.mode.pollWithin > 0) {
-      this.granted = 1 + this.random.below(this.mode.pollWithin);
-      this.setBudget(this.granted);
+    if (this.granted === 0) {
+      const { pollWithin } = this.mode;
+      this.granted = pollWithin === 0 ? 4096 : 1 + this.random.below(pollWithin);
+      if (pollWithin > 0) this.setBudget(this.granted);
     }
     return this.pending >= 0;
   }
@@ -133,17 +144,27 @@ class ProgramHost implements VcpuHost {
     return pending;
   }
 
-  readPort(_port: number, sizeBytes: number): number {
-    return 2 ** (sizeBytes * 8) - 1;
+  /** Each answer depends on how many accesses there were: one too many or too few shows. */
+  private answer(what: string, at: number, sizeBytes: number): number {
+    this.accesses.push(`${what} 0x${at.toString(16)}, ${sizeBytes} bytes`);
+    return (Math.imul(this.accesses.length, 0x9e37_79b9) >>> 0) % 2 ** (sizeBytes * 8);
   }
 
-  writePort(): void {}
-
-  readMmio(_guestPhysical: number, sizeBytes: number): number {
-    return 2 ** (sizeBytes * 8) - 1;
+  readPort(port: number, sizeBytes: number): number {
+    return this.answer('in', port, sizeBytes);
   }
 
-  writeMmio(): void {}
+  writePort(port: number, sizeBytes: number, value: number): void {
+    this.answer(`out of 0x${value.toString(16)} to`, port, sizeBytes);
+  }
+
+  readMmio(guestPhysical: number, sizeBytes: number): number {
+    return this.answer('load from', guestPhysical, sizeBytes);
+  }
+
+  writeMmio(guestPhysical: number, sizeBytes: number, value: number): void {
+    this.answer(`store of 0x${value.toString(16)} to`, guestPhysical, sizeBytes);
+  }
 
   takeNmi(): boolean {
     return false;
@@ -209,12 +230,16 @@ export class ProgramGuest {
     const state = prepare(this.memory, image);
     vcpu.invalidateCode(0, RAM_BYTES);
     vcpu.setState(state);
+    // Nothing is left of what ran before: a program does the same when it runs alone.
+    vcpu.code.full = true;
     host.begin(mode, image.program.name, image.program.interrupts);
+    // The state that goes in and out has no room for a debug trap that is yet to be taken.
+    const portable = !image.program.features.some((feature) => feature === 'steps' || feature === 'control');
     let exit: Outcome['exit'];
     try {
       exit = vcpu.run();
       while (exit.kind === 'interrupted' && !host.endless) {
-        if (host.random.chance(0.5)) vcpu.setState(vcpu.getState());
+        if (portable && host.random.chance(0.5)) vcpu.setState(vcpu.getState());
         exit = vcpu.run();
       }
     } catch (error) {
@@ -223,7 +248,7 @@ export class ProgramGuest {
     if (host.endless) exit = { kind: 'endless' };
     const ram = this.memory.bytes(0, RAM_BYTES).slice();
     ram.fill(0, PLACE.VOLATILE, PLACE.VOLATILE_END);
-    return { exit, state: vcpu.getState(), ram };
+    return { exit, state: vcpu.getState(), ram, accesses: host.accesses };
   }
 }
 
@@ -237,9 +262,17 @@ function prepare(memory: GuestMemory, image: Image): VcpuState {
   for (let page = 0; page < CODE_PAGES; page++) {
     const bytes = image.code.subarray(page * PAGE, (page + 1) * PAGE);
     memory.write(PLACE.CODE + program.codeOrder[page]! * PAGE, bytes);
-    memory.write(PLACE.ALTERNATES + page * PAGE, bytes);
+    memory.write(PLACE.CODE_VARIANT + program.codeOrder[page]! * PAGE, bytes);
+  }
+  for (const offset of image.varied) {
+    const at = codePhysical(program, offset) ^ VARIANT;
+    memory.writeU8(at, memory.readU8(at) + 1);
   }
   memory.write(PLACE.DATA, program.data);
+  memory.write(
+    PLACE.DATA_VARIANT,
+    program.data.map((byte, k) => byte ^ (k & 0x11)),
+  );
   image.table.forEach((address, k) => {
     memory.writeU64(PLACE.TABLE + k * 8, BigInt.asUintN(64, address));
   });
@@ -270,6 +303,7 @@ function writeTables(memory: GuestMemory): void {
   memory.writeU64(PLACE.TSS + 4, directAddress(PLACE.RSP0));
   memory.writeU64(PLACE.TSS + 0x24, directAddress(PLACE.VOLATILE_END));
   memory.writeU64(PLACE.TSS + 0x2c, directAddress(PLACE.IST2));
+  memory.writeU64(PLACE.TSS + 0x34, directAddress(PLACE.IST3));
   memory.writeU16(PLACE.TSS + 0x66, 0x68);
 }
 
@@ -277,29 +311,33 @@ function taskSegment(): SegmentState {
   return { selector: TSS_SELECTOR, base: directAddress(PLACE.TSS), limit: 0x67, attributes: A.P | 0xb };
 }
 
-/** Gives the root. The second address space has copies of every third code page. */
+/** Gives the root. The second address space and the far alias have variants of every third code page. */
 function mapPages(memory: GuestMemory, image: Image, firstTable: number, second: boolean): number {
   const { program } = image;
   const tables = new PageTables(memory, firstTable);
-  const user = program.user || program.features.includes('user') ? PTE.U : 0n;
-  const map = (offset: number, physical: number, flags: bigint) => {
-    tables.map(BigInt.asUintN(64, program.base + BigInt(offset)), physical, flags | user);
-  };
+  const user = program.user || program.features.includes('privilege') ? PTE.U : 0n;
   tables.map(DIRECT, 0, PTE.W | PTE.A | PTE.D, 2);
-  for (let page = 0; page < CODE_PAGES; page++) {
-    const own = PLACE.CODE + program.codeOrder[page]! * PAGE;
-    map(page * PAGE, second && page % 3 === 1 ? PLACE.ALTERNATES + page * PAGE : own, PTE.W);
-  }
-  for (let page = 0; page < DATA_PAGES; page++) {
-    map(VIRTUAL.data + page * PAGE, PLACE.DATA + program.dataOrder[page]! * PAGE, PTE.W);
-  }
-  map(VIRTUAL.table, PLACE.TABLE, PTE.NX);
-  map(VIRTUAL.constants, PLACE.CONSTANTS, PTE.NX);
-  for (let page = 0; page < STACK_PAGES; page++) {
-    map(VIRTUAL.stack + page * PAGE, PLACE.STACK + page * PAGE, PTE.W);
-  }
-  for (let page = 1; page <= SECOND_STACK_PAGES; page++) {
-    map(VIRTUAL['second-stack-top'] - page * PAGE, PLACE.SECOND_STACK + page * PAGE, PTE.W);
+  for (const window of [0, ALIAS, FAR_ALIAS]) {
+    const map = (offset: number, physical: number, flags: bigint) => {
+      tables.map(BigInt.asUintN(64, program.base + BigInt(offset + window)), physical, flags | user);
+    };
+    const varied = (page: number) => (second && page % 3 === 1) || (window === FAR_ALIAS && page % 4 === 2);
+    for (let page = 0; page < CODE_PAGES; page++) {
+      const own = PLACE.CODE + program.codeOrder[page]! * PAGE;
+      map(page * PAGE, varied(page) ? own ^ VARIANT : own, PTE.W);
+    }
+    for (let page = 0; page < DATA_PAGES; page++) {
+      map(VIRTUAL.data + page * PAGE, PLACE.DATA + program.dataOrder[page]! * PAGE, PTE.W);
+    }
+    map(VIRTUAL.table, PLACE.TABLE, PTE.NX);
+    map(VIRTUAL.constants, PLACE.CONSTANTS, PTE.NX);
+    map(VIRTUAL.device, DEVICE_PHYSICAL, PTE.W | PTE.NX);
+    for (let page = 0; page < STACK_PAGES; page++) {
+      map(VIRTUAL.stack + page * PAGE, PLACE.STACK + page * PAGE, PTE.W);
+    }
+    for (let page = 1; page <= SECOND_STACK_PAGES; page++) {
+      map(VIRTUAL['second-stack-top'] - page * PAGE, PLACE.SECOND_STACK + page * PAGE, PTE.W);
+    }
   }
   return tables.root;
 }

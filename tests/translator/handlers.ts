@@ -2,7 +2,7 @@
 // and goes on at R12; services by INT and SYSCALL; a handler for interrupts from outside that leaves no trace but a
 // count in a page that is not compared.
 
-import { Code, R12_SLOT, RAX, RBX, RCX, RDI, RSI, RSP } from './code.ts';
+import { Code, littleEndian, R12_SLOT, RAX, RBX, RCX, RDI, RDX, RSI, RSP } from './code.ts';
 import { directAddress, HANDLER_WORD, PLACE } from './guest-places.ts';
 
 const ERROR_CODES: ReadonlySet<number> = new Set([8, 10, 11, 12, 13, 14, 17]);
@@ -16,7 +16,7 @@ export const LOG_WORDS = [
   ...['vector', 'error', 'rip', 'cs', 'rflags', 'rsp', 'ss', 'cr2'],
 ] as const;
 
-export const SERVICE = { plain: 0x80, end: 0x81, toggle: 0x82 } as const;
+export const SERVICE = { plain: 0x80, end: 0x81, toggle: 0x82, entry: 0x83, space: 0x84 } as const;
 /** Vectors that the host may raise. Each also disturbs what the processor keeps. */
 export const INTERRUPT = { count: 0x20, reloadCr3: 0x21, toggleGlobal: 0x22, rewriteCode: 0x23 } as const;
 
@@ -87,6 +87,30 @@ export function makeHandlers(): Handlers {
   vectors.set(SERVICE.toggle, { offset: here(), ist: 2, dpl: 3 });
   code.op([0x83], { digit: 6, rm: { base: RSP, displacement: 8 }, immediate: [0x08 ^ 0x2b] });
   code.op([0x83], { digit: 6, rm: { base: RSP, displacement: 32 }, immediate: [0x10 ^ 0x23] }).raw(0x48, 0xcf);
+
+  // RAX names a place, R8 the bits of its page table entry to change.
+  vectors.set(SERVICE.entry, { offset: here(), ist: 3, dpl: 3 });
+  for (const register of [RAX, RCX, RDX, RBX, RSI, RDI]) code.push(register);
+  code.raw(0x0f, 0x20, 0xda).movImmediate(RCX, 39n);
+  code.movImmediate(RSI, directAddress(0)).movImmediate(RDI, 0x000f_ffff_ffff_f000n);
+  const level = new Code().mov(RBX, RAX).op([0xd3], { size: 8, digit: 5, rm: RBX });
+  level.op([0x81], { digit: 4, rm: RBX, immediate: [0xff, 1, 0, 0] }).op([0x21], { size: 8, reg: RDI, rm: RDX });
+  level.op([0x01], { size: 8, reg: RSI, rm: RDX }).lea(RDX, { base: RDX, index: RBX, scaleShift: 3 });
+  level.raw(0x83, 0xf9, 12);
+  const deeper = new Code().load(RDX, { base: RDX }).raw(0x83, 0xe9, 9);
+  level.raw(0x74, deeper.bytes.length + 2).append(deeper);
+  level.raw(0xeb, 256 - (level.bytes.length + 2));
+  code
+    .append(level)
+    .op([0x31], { size: 8, reg: 8, rm: { base: RDX } })
+    .raw(0x0f, 0x01, 0x38);
+  for (const register of [RDI, RSI, RBX, RDX, RCX, RAX]) code.pop(register);
+  code.raw(0x48, 0xcf);
+
+  vectors.set(SERVICE.space, { offset: here(), ist: 3, dpl: 3 });
+  code.push(RAX).raw(0x0f, 0x20, 0xd8);
+  const roots = littleEndian(PLACE.PAGE_TABLES ^ PLACE.SECOND_PAGE_TABLES, 4);
+  code.op([0x81], { size: 8, digit: 6, rm: RAX, immediate: roots }).raw(0x0f, 0x22, 0xd8).pop(RAX).raw(0x48, 0xcf);
 
   const outside = (vector: number, disturb: Code): void => {
     vectors.set(vector, { offset: here(), ist: 1, dpl: 0 });

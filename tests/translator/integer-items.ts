@@ -172,6 +172,7 @@ const lea: ItemMaker = (g) => {
     scaleShift: g.random.below(4),
     displacement: g.random.pick([0, g.random.between(-128, 127), g.random.between(-0x7fff_0000, 0x7fff_0000)]),
     narrow: g.random.chance(0.15),
+    ...(g.random.chance(0.1) ? { segment: g.random.pick([0x64, 0x65]) } : {}),
   };
   return item(
     'lea',

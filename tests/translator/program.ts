@@ -54,8 +54,9 @@ export interface Program {
   readonly data: Uint8Array;
   /** Addresses in the table page, 8 bytes each. */
   readonly table: readonly string[];
-  /** Code pages whose bytes the second address space takes from elsewhere: the copy behind PLACE.ALTERNATES. */
-  readonly main: Code;
+  /** Calls of functions, one after another, and what follows them. */
+  readonly mainCalls: readonly Item[];
+  readonly mainEnd: Code;
   readonly functions: readonly ProgramFunction[];
 }
 
@@ -69,6 +70,8 @@ export interface Piece {
 export interface Image {
   readonly program: Program;
   readonly code: Uint8Array;
+  /** Offsets of bytes that the variant of the code has otherwise. */
+  readonly varied: readonly number[];
   readonly table: readonly bigint[];
   readonly pieces: readonly Piece[];
   readonly labels: ReadonlyMap<string, bigint>;
@@ -110,7 +113,9 @@ export function layOut(program: Program): Image {
       place(`} ${node.name}`, node.tail);
     }
   };
-  place('main', program.main);
+  offsets.set('main', cursor);
+  for (const { name, code: part } of program.mainCalls) place(name, part);
+  place('main end', program.mainEnd);
   place('stub', new Code().label(STUB).raw(0xc3).label(END).int(0x81));
   for (const { label, place: where, entry, blocks, exit } of program.functions) {
     if (where.kind === 'gap') cursor += where.bytes;
@@ -128,7 +133,10 @@ export function layOut(program: Program): Image {
   const labels = new Map<string, bigint>();
   for (const [name, offset] of offsets) labels.set(name, base + BigInt(offset));
   for (const [name, offset] of Object.entries(VIRTUAL)) labels.set(name, base + BigInt(offset));
-  const resolve = (label: string): bigint => labels.get(label) ?? labels.get(STUB)!;
+  const resolve = (label: string): bigint => {
+    const missing = label.includes('.site-') ? 'data' : STUB;
+    return labels.get(label) ?? labels.get(missing)!;
+  };
   const view = new DataView(code.buffer);
   for (const { code: part, at } of placed) {
     for (const { at: within, kind, label, addend, behind } of part.references) {
@@ -139,13 +147,15 @@ export function layOut(program: Program): Image {
       else if (kind === 'relative32') view.setInt32(field, Number(relative) - 4, true);
       else if (kind === 'absolute64') view.setBigUint64(field, BigInt.asUintN(64, target), true);
       else {
-        const offset = offsets.get(label) ?? offsets.get(STUB)!;
-        view.setBigUint64(field, directAddress(codePhysical(program, offset) + addend), true);
+        const offset = offsets.get(label);
+        const physical = offset === undefined ? PLACE.DATA : codePhysical(program, offset);
+        view.setBigUint64(field, directAddress(physical + addend), true);
       }
     }
   }
   const table = program.table.map((label) => resolve(label));
-  return { program, code, table, pieces, labels, entry: labels.get('main')! };
+  const varied = [...offsets].filter(([name]) => name.includes('.site-immediate')).map(([, offset]) => offset);
+  return { program, code, varied, table, pieces, labels, entry: labels.get('main')! };
 }
 
 /** From the program's base on: what code may refer to besides itself. */
@@ -160,5 +170,6 @@ export const VIRTUAL = {
   'second-stack-top': 0x4_4000,
   /** Readable, not writable, not executable. */
   constants: 0x4_6000,
+  device: 0x4_8000,
   nowhere: 0x5_0000,
 } as const;

@@ -56,8 +56,8 @@ else {
       shrink: !values.big,
       stopAfter: values.all ? Number.POSITIVE_INFINITY : 1,
       say: (line) => console.log(line),
+      failed: (failure) => console.log(`\n${failure}\n`),
     });
-    for (const failure of result.failures) console.log(`\n${failure}`);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(
       `${result.compared} programs alike, ${result.failures.length} different, ${result.unusable} unusable; ` +

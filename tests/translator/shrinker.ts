@@ -32,7 +32,10 @@ function* smallerLists(nodes: readonly Node[], count: number): Generator<readonl
 }
 
 function* smallerPrograms(program: Program): Generator<Program> {
-  const { functions } = program;
+  const { functions, mainCalls } = program;
+  for (let count = mainCalls.length >> 1; count >= 1; count >>= 1) {
+    for (let k = 0; k < mainCalls.length; k += count) yield { ...program, mainCalls: mainCalls.toSpliced(k, count) };
+  }
   for (let count = functions.length >> 1; count >= 1; count >>= 1) {
     for (let f = functions.length - count; f >= 0; f -= count) {
       yield { ...program, functions: functions.toSpliced(f, count) };
@@ -81,29 +84,35 @@ const PLAINER: readonly Step[] = [
   ),
 ];
 
-/** `differs` runs a program; `attempts` bounds how often. */
-export function shrink(program: Program, differs: (candidate: Program) => boolean, attempts = 2000): Program {
+/** `differs` runs a program. It is asked for `timeoutMs` at most. */
+export function shrink(program: Program, differs: (candidate: Program) => boolean, timeoutMs = 60_000): Program {
   let best = program;
-  let left = attempts;
+  const end = performance.now() + timeoutMs;
+  const hasTime = () => performance.now() < end;
   const accept = (candidate: Program): boolean => {
-    left--;
     if (!differs(candidate)) return false;
     best = candidate;
     return true;
   };
-  for (let changed = true; changed && left > 0; ) {
+  for (let changed = true; changed && hasTime(); ) {
     changed = false;
-    for (const candidate of smallerPrograms(best)) {
-      if (left <= 0) break;
-      if (accept(candidate)) {
-        changed = true;
-        break;
+    // After a success the next candidates are those behind it: what failed before mostly fails again.
+    for (let tried = 0, more = true; more && hasTime(); ) {
+      more = false;
+      for (const candidate of smallerPrograms(best).drop(tried)) {
+        if (!hasTime()) break;
+        if (accept(candidate)) {
+          changed = true;
+          more = true;
+          break;
+        }
+        tried++;
       }
     }
   }
   for (const step of PLAINER) {
     const candidate = step(best);
-    if (candidate !== undefined && left > 0) accept(candidate);
+    if (candidate !== undefined && hasTime()) accept(candidate);
   }
   return best;
 }
