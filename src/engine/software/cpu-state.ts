@@ -7,13 +7,23 @@ import type { SegmentState } from '../vcpu-state.ts';
 type U64Field = Field & { readonly type: 'u64' };
 type U32Field = Field & { readonly type: 'u32' | 'i32' };
 
+const FLAG_Z = STATE.flagZ.offset >> 2;
+const FLAG_N = STATE.flagN.offset >> 2;
+const FLAG_C = STATE.flagC.offset >> 2;
+const FLAG_A = STATE.flagA.offset >> 2;
+const SYSTEM_FLAGS = STATE.systemFlags.offset >> 2;
+const SIGN = 0x8000_0000 | 0;
+
 export class CpuState {
   readonly view: DataView;
+  /** The same as words, for what is frequent. */
+  readonly words: Int32Array;
   /** Host offset of the state block. */
   readonly offset: number;
 
   constructor(buffer: ArrayBufferLike, offset: number) {
     this.view = new DataView(buffer);
+    this.words = new Int32Array(buffer);
     this.offset = offset;
   }
 
@@ -81,35 +91,40 @@ export class CpuState {
 
   /** EFLAGS composed from the lazy words and the system bits. */
   get eflags(): number {
-    const { view, offset } = this;
-    const zero = view.getBigUint64(offset + STATE.flagZ.offset, true) === 0n;
-    const signHigh = view.getInt32(offset + STATE.flagN.offset + 4, true);
-    const carryHigh = view.getInt32(offset + STATE.flagC.offset + 4, true);
-    let parity = view.getUint8(offset + STATE.flagN.offset);
+    const { words } = this;
+    const state = this.offset >> 2;
+    const zero = (words[state + FLAG_Z]! | words[state + FLAG_Z + 1]!) === 0;
+    const signLow = words[state + FLAG_N]!;
+    const carryHigh = words[state + FLAG_C + 1]!;
+    let parity = signLow & 0xff;
     parity ^= parity >> 4;
     parity ^= parity >> 2;
     parity ^= parity >> 1;
     return (
-      (this.get32(STATE.systemFlags) |
+      (words[state + SYSTEM_FLAGS]! |
         2 |
         (carryHigh < 0 ? 1 : 0) |
         ((parity & 1) === 0 ? 4 : 0) |
-        ((this.get32(STATE.flagA) & 8) << 1) |
+        ((words[state + FLAG_A]! & 8) << 1) |
         (zero ? 0x40 : 0) |
-        (signHigh < 0 ? 0x80 : 0) |
+        (words[state + FLAG_N + 1]! < 0 ? 0x80 : 0) |
         ((carryHigh ^ (carryHigh << 1)) < 0 ? 0x800 : 0)) >>>
       0
     );
   }
 
   set eflags(value: number) {
-    this.set(STATE.flagZ, (value & 0x40) !== 0 ? 0n : 1n);
-    const odd = (value & 4) === 0 ? 1n : 0n;
-    this.set(STATE.flagN, ((value & 0x80) !== 0 ? 1n << 63n : 0n) | odd);
+    const { words } = this;
+    const state = this.offset >> 2;
+    words[state + FLAG_Z] = (value & 0x40) !== 0 ? 0 : 1;
+    words[state + FLAG_Z + 1] = 0;
+    words[state + FLAG_N] = (value & 4) === 0 ? 1 : 0;
+    words[state + FLAG_N + 1] = (value & 0x80) !== 0 ? SIGN : 0;
     const carry = (value & 1) !== 0;
     const overflow = (value & 0x800) !== 0;
-    this.set(STATE.flagC, (carry ? 1n << 63n : 0n) | (carry !== overflow ? 1n << 62n : 0n));
-    this.set32(STATE.flagA, (value & 0x10) >> 1);
-    this.set32(STATE.systemFlags, value & 0x3f7700);
+    words[state + FLAG_C] = 0;
+    words[state + FLAG_C + 1] = (carry ? SIGN : 0) | (carry !== overflow ? SIGN >>> 1 : 0);
+    words[state + FLAG_A] = (value & 0x10) >> 1;
+    words[state + SYSTEM_FLAGS] = value & 0x3f7700;
   }
 }

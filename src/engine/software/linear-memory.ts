@@ -8,6 +8,11 @@ export interface LinearMemory {
    */
   read(linear: bigint, sizeBytes: number, user: boolean): bigint;
   write(linear: bigint, sizeBytes: number, value: bigint, user: boolean): void;
+  /**
+   * Host offset of `sizeBytes` in RAM within one page, with the rights as above; 0 where read() or write() is to be
+   * used. Throws GuestFault #PF (CR2 set).
+   */
+  direct(low: number, high: number, sizeBytes: number, write: boolean, user: boolean): number;
   /** Throws #PF unless `sizeBytes` at `linear` can be written: pushes check before they change anything. */
   probeWrite(linear: bigint, sizeBytes: number, user: boolean): void;
 }

@@ -36,6 +36,19 @@ export interface CodeWatch {
   noteWrite(guestPhysical: number, lengthBytes: number): void;
 }
 
+const CR0_LOW = STATE.cr0.offset >> 2;
+const CR3_LOW = STATE.cr3.offset >> 2;
+const CR4_LOW = STATE.cr4.offset >> 2;
+const EFER_LOW = STATE.efer.offset >> 2;
+const SYSTEM_FLAGS = STATE.systemFlags.offset >> 2;
+const TLB_POINTER = STATE.tlb.offset >> 2;
+
+const words32 = (cpu: CpuState, field: number): number => cpu.words[(cpu.offset >> 2) + field]!;
+
+/** A present entry that was used before, with none of the bits 51:32 set. */
+const isTable = (low: number, high: number): boolean =>
+  (low & (PTE.P | PTE.A)) === (PTE.P | PTE.A) && (high & 0xfffff) === 0;
+
 export class Mmu implements LinearMemory {
   private readonly cpu: CpuState;
   private readonly host: VcpuHost;
@@ -59,6 +72,8 @@ export class Mmu implements LinearMemory {
   /** 2 MiB and 1 GiB regions of which the TLB holds pieces: INVLPG of one address drops them all. */
   private readonly large2m = new Set<number>();
   private readonly large1g = new Set<number>();
+  /** Some of them, so that the sets are seldom asked; -1 for none. */
+  private readonly recentLarge = new Float64Array(256).fill(-1);
   /** Data breakpoints: pages that must take the slow path. */
   watchedPages: readonly number[] = [];
 
@@ -88,6 +103,7 @@ export class Mmu implements LinearMemory {
     this.pcidKeys.clear();
     this.large2m.clear();
     this.large1g.clear();
+    this.recentLarge.fill(-1);
     const pcide = (this.cpu.getLow(STATE.cr4) & CR4.PCIDE) !== 0;
     this.takeNewKey(pcide ? this.cpu.getLow(STATE.cr3) & 0xfff : 0);
   }
@@ -126,6 +142,7 @@ export class Mmu implements LinearMemory {
     this.bytes.fill(0, tlbOffset, tlbOffset + TLB_CLASSES * TLB.sizeBytes + CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
     this.large2m.clear();
     this.large1g.clear();
+    this.recentLarge.fill(-1);
   }
 
   /** Forgets the translations of one page, global ones of every address space included. */
@@ -220,6 +237,106 @@ export class Mmu implements LinearMemory {
    * SMAP. Returns undefined and sets physicalPage, writable, dirty; or the fault.
    */
   private walk(low: number, high: number, access: number, user: boolean, implicit: boolean): GuestFault | undefined {
+    return this.walkUsual(low, high, access, user, implicit)
+      ? undefined
+      : this.walkAny(low, high, access, user, implicit);
+  }
+
+  /**
+   * The same where nothing is rare: IA-32e mode, tables in RAM, accessed bits set, no reserved bit, access allowed.
+   * False, with nothing changed: walkAny() is to find out.
+   */
+  private walkUsual(low: number, high: number, access: number, user: boolean, implicit: boolean): boolean {
+    const { words, ramBytes } = this;
+    const state = this.cpu.offset >> 2;
+    const efer = words[state + EFER_LOW]!;
+    if ((efer & EFER.LMA) === 0 || words[state + CR3_LOW + 1] !== 0) return false;
+    const root = words[state + CR3_LOW]! & ~0xfff;
+    if ((root >>> 0) + 4096 > ramBytes) return false;
+    let at = (GUEST_RAM_OFFSET + (root >>> 0) + (((high >>> 7) & 0x1ff) << 3)) >>> 2;
+    let entryLow = words[at]!;
+    let entryHigh = words[at + 1]!;
+    if (!isTable(entryLow, entryHigh) || (entryLow & PTE.PS) !== 0) return false;
+    let allowed = entryLow;
+    let upper = entryHigh;
+    let table = entryLow & ~0xfff;
+    if ((table >>> 0) + 4096 > ramBytes) return false;
+    at = (GUEST_RAM_OFFSET + (table >>> 0) + ((((high & 0x7f) << 2) | (low >>> 30)) << 3)) >>> 2;
+    entryLow = words[at]!;
+    entryHigh = words[at + 1]!;
+    if (!isTable(entryLow, entryHigh)) return false;
+    allowed &= entryLow;
+    upper |= entryHigh;
+    let frame: number;
+    let shift = 12;
+    if ((entryLow & PTE.PS) !== 0) {
+      if ((entryLow & 0x3fffe000) !== 0) return false;
+      shift = 30;
+      frame = ((entryLow >>> 12) & ~0x3ffff) | ((low >>> 12) & 0x3ffff);
+    } else {
+      table = entryLow & ~0xfff;
+      if ((table >>> 0) + 4096 > ramBytes) return false;
+      at = (GUEST_RAM_OFFSET + (table >>> 0) + (((low >>> 21) & 0x1ff) << 3)) >>> 2;
+      entryLow = words[at]!;
+      entryHigh = words[at + 1]!;
+      if (!isTable(entryLow, entryHigh)) return false;
+      allowed &= entryLow;
+      upper |= entryHigh;
+      if ((entryLow & PTE.PS) !== 0) {
+        if ((entryLow & 0x1fe000) !== 0) return false;
+        shift = 21;
+        frame = ((entryLow >>> 12) & ~0x1ff) | ((low >>> 12) & 0x1ff);
+      } else {
+        table = entryLow & ~0xfff;
+        if ((table >>> 0) + 4096 > ramBytes) return false;
+        at = (GUEST_RAM_OFFSET + (table >>> 0) + (((low >>> 12) & 0x1ff) << 3)) >>> 2;
+        entryLow = words[at]!;
+        entryHigh = words[at + 1]!;
+        // The accessed bit is set below.
+        if (!isTable(entryLow | PTE.A, entryHigh)) return false;
+        allowed &= entryLow;
+        upper |= entryHigh;
+        frame = entryLow >>> 12;
+      }
+    }
+    if (upper < 0 && (efer & EFER.NXE) === 0) return false;
+    const cr0 = words[state + CR0_LOW]!;
+    const cr4 = words[state + CR4_LOW]!;
+    const allowUser = (allowed & PTE.U) !== 0;
+    const writable = (allowed & PTE.W) !== 0 || (!user && (cr0 & CR0.WP) === 0);
+    const write = access === ACCESS.write;
+    if (user && !allowUser) return false;
+    if (access === ACCESS.execute) {
+      if (upper < 0 || (!user && allowUser && (cr4 & CR4.SMEP) !== 0)) return false;
+    } else {
+      if (write && !writable) return false;
+      if (!user && allowUser && (cr4 & CR4.SMAP) !== 0) {
+        if (implicit || (words[state + SYSTEM_FLAGS]! & 0x40000) === 0) return false;
+      }
+    }
+    const marks = PTE.A | (write ? PTE.D : 0);
+    if ((entryLow & marks) !== marks) {
+      entryLow |= marks;
+      this.markEntry(at * 4 - GUEST_RAM_OFFSET, entryLow);
+    }
+    this.writable = writable;
+    this.dirty = (entryLow & PTE.D) !== 0;
+    this.physicalPage = frame;
+    if (shift !== 12) this.noteLarge(low, high, shift);
+    return true;
+  }
+
+  /** A piece of a large page is about to be cached. */
+  private noteLarge(low: number, high: number, shift: number): void {
+    const region2m = (high >>> 0) * 2048 + (low >>> 21);
+    const recent = region2m & 0xff;
+    if (this.recentLarge[recent] === region2m) return;
+    this.recentLarge[recent] = region2m;
+    if (shift === 30) this.large1g.add(Math.floor(region2m / 512));
+    else this.large2m.add(region2m);
+  }
+
+  private walkAny(low: number, high: number, access: number, user: boolean, implicit: boolean): GuestFault | undefined {
     const { cpu, view } = this;
     const cr0 = cpu.getLow(STATE.cr0);
     if ((cr0 & CR0.PG) >>> 0 === 0) {
@@ -332,9 +449,7 @@ export class Mmu implements LinearMemory {
       const pages = 2 ** (shift - 12);
       const within = ((high & 0x7f) * 0x10_0000 + (low >>> 12)) % pages;
       this.physicalPage = Math.floor(frame / pages) * pages + within;
-      const region2m = (high >>> 0) * 2048 + (low >>> 21);
-      if (shift === 30) this.large1g.add(Math.floor(region2m / 512));
-      else this.large2m.add(region2m);
+      this.noteLarge(low, high, shift);
     }
     return undefined;
   }
@@ -373,7 +488,7 @@ export class Mmu implements LinearMemory {
 
   // Services of generated code.
 
-  /** See SERVICES.translate. Throws GuestFault. */
+  /** See SERVICES.translate. A page fault gives 0 and is in pageFaulted; throws GuestFault for what is rarer. */
   translate(low: number, high: number, sizeBytes: number, write: boolean): number {
     this.checkCanonical(low, high);
     if (this.alignmentChecked) {
@@ -383,7 +498,18 @@ export class Mmu implements LinearMemory {
     if ((low & 0xfff) + sizeBytes > 4096) return 1;
     const user = this.user;
     const fault = this.walk(low, high, write ? ACCESS.write : ACCESS.read, user, false);
-    if (fault !== undefined) throw fault;
+    if (fault !== undefined) {
+      this.pageFaulted = fault;
+      return 0;
+    }
+    return this.fill(words32(this.cpu, TLB_POINTER), low, high, write);
+  }
+
+  /** The fault for which translate() has given 0. */
+  pageFaulted: GuestFault | undefined;
+
+  /** Enters the page just walked into the TLB at `tlb`. Host offset of the byte, or 1. */
+  private fill(tlb: number, low: number, high: number, write: boolean): number {
     const page = this.physicalPage;
     if ((page + 1) * 4096 > this.ramBytes) return 1;
     for (const watched of this.watchedPages) {
@@ -392,7 +518,7 @@ export class Mmu implements LinearMemory {
     const holdsCode = this.code!.holdsCode(page);
     const host = GUEST_RAM_OFFSET + page * 4096;
     const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
-    const at = (this.cpu.get32(STATE.tlb) + slot) >> 2;
+    const at = (tlb + slot) >> 2;
     const tag = (low & ~0xfff) | this.key;
     const { words } = this;
     words[at] = tag;
@@ -505,6 +631,21 @@ export class Mmu implements LinearMemory {
   }
 
   // LinearMemory: accesses of the engine's own functions.
+
+  direct(low: number, high: number, sizeBytes: number, write: boolean, user: boolean): number {
+    if ((low & 0xfff) + sizeBytes > 4096 || this.notCanonical(high) || (user && this.alignmentChecked)) return 0;
+    const { words } = this;
+    const tlb = this.layout.tlbOffset + (user ? TLB_CLASS.user : TLB_CLASS.supervisor) * TLB.sizeBytes;
+    const at = (tlb + (((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2)) >> 2;
+    const tag = write ? at + (TLB.writeTag >> 2) : at;
+    if (words[tag] === ((low & ~0xfff) | this.key) && words[tag + 1] === high) {
+      return (words[at + (TLB.addend >> 2)]! + low) >>> 0;
+    }
+    const fault = this.walk(low, high, write ? ACCESS.write : ACCESS.read, user, !user);
+    if (fault !== undefined) throw fault;
+    const host = this.fill(tlb, low, high, write);
+    return host === 1 ? 0 : host;
+  }
 
   private readonly staging = new DataView(new ArrayBuffer(16));
 

@@ -17,6 +17,8 @@ export interface TransferContext {
   refreshMode(): void;
   /** Of the mode's inputs, only EFLAGS.AC, IF or TF changed. */
   refreshFlags(): void;
+  /** The same of a change between 64-bit code of one privilege and another, or of EFLAGS alone. */
+  refreshPrivilege(): void;
   /** Offset in CS of the current instruction, and of the next one. */
   currentRip(): bigint;
   nextRip(): bigint;

@@ -82,6 +82,10 @@ class ArrayMemory implements LinearMemory {
     }
   }
 
+  direct(): number {
+    return 0;
+  }
+
   probeWrite(linear: bigint, sizeBytes: number, user: boolean): void {
     this.userAccesses.push(user);
     for (const byte of [0, sizeBytes - 1]) {
@@ -105,6 +109,9 @@ export class TestMachine implements TransferContext {
   }
   refreshFlags(): void {
     this.flagRefreshes++;
+  }
+  refreshPrivilege(): void {
+    this.modeRefreshes++;
   }
   currentRip(): bigint {
     return this.rip;

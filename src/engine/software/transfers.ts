@@ -9,3 +9,4 @@ export { enter, popa, pusha } from './stack-frame.ts';
 export { syscall, sysenter, sysexit, sysret } from './system-call.ts';
 export { checkIoPermission } from './task-state.ts';
 export type { TransferContext } from './transfer-context.ts';
+export { deliverUsual, returnUsual, syscallUsual, sysretUsual } from './usual-transfer.ts';

@@ -164,6 +164,7 @@ export class SoftwareVcpu implements Vcpu {
       memory: this.mmu,
       refreshMode: () => this.refreshMode(),
       refreshFlags: () => this.refreshFlags(),
+      refreshPrivilege: () => this.refreshPrivilege(),
       currentRip: () => this.currentRip(),
       nextRip: () => this.nextRip(),
       loadCr3: (value) => system.writeControl(this.systemContext, 3, value),
@@ -345,6 +346,12 @@ export class SoftwareVcpu implements Vcpu {
     this.refreshFlags();
   }
 
+  private refreshPrivilege(): void {
+    this.writeEpoch();
+    this.cpu.set32(STATE.codeTlb, this.mmu.codeTlbFor(this.cpu.get32(STATE.cpl), 64));
+    this.refreshFlags();
+  }
+
   private refreshFlags(): void {
     const { cpu } = this;
     const ac = (this.eflagsSystem & EFLAGS.AC) !== 0;
@@ -472,7 +479,9 @@ export class SoftwareVcpu implements Vcpu {
       translate: (_cpu, record, low, high, access) => {
         setRecord(record!);
         try {
-          return mmu.translate(low!, high!, access! & 0xff, access! > 0xff);
+          const host = mmu.translate(low!, high!, access! & 0xff, access! > 0xff);
+          if (host === 0) this.pend(mmu.pageFaulted!);
+          return host;
         } catch (error) {
           this.caught(error);
           return 0;
@@ -759,13 +768,18 @@ export class SoftwareVcpu implements Vcpu {
         system.invpcid(s, type, low, high);
       },
       syscall: () => {
-        transfer.syscall(t);
+        if (!transfer.syscallUsual(t)) transfer.syscall(t);
         this.untrapped = (this.eflagsSystem & EFLAGS.TF) === 0;
       },
-      sysret: (operandBytes) => transfer.sysret(t, operandBytes),
+      sysret: (operandBytes) => {
+        if (operandBytes !== 8 || !transfer.sysretUsual(t)) transfer.sysret(t, operandBytes);
+      },
       sysenter: () => transfer.sysenter(t),
       sysexit: (operandBytes) => transfer.sysexit(t, operandBytes),
-      iret: (operandBytes) => transfer.iret(t, operandBytes),
+      iret: (operandBytes) => {
+        if (operandBytes === 8 && transfer.returnUsual(t)) this.nmiBlocked = false;
+        else transfer.iret(t, operandBytes);
+      },
       farJump: (selector, offset, operandBytes) => transfer.farJump(t, selector, offset, operandBytes),
       farCall: (selector, offset, operandBytes) => transfer.farCall(t, selector, offset, operandBytes),
       farReturn: (operandBytes, release) => transfer.farReturn(t, operandBytes, release),
@@ -941,6 +955,12 @@ export class SoftwareVcpu implements Vcpu {
     this.halted = false;
     this.shadow = false;
     this.stackShadow = false;
+    try {
+      if (transfer.deliverUsual(this.transferContext, vector, errorCode ?? -1, kind === 'exception')) return undefined;
+    } catch (error) {
+      // It comes again, and is combined with this event.
+      if (!(error instanceof GuestFault)) throw error;
+    }
     const rip = this.cpu.get(STATE.rip);
     const outcome = transfer.deliverEvent(this.transferContext, { vector, errorCode, kind }, rip);
     if (outcome === 'shutdown') {
