@@ -98,6 +98,8 @@ export interface CodeSource {
    * region may hold.
    */
   decode(offset: number): Instruction | undefined;
+  /** Whether the direct branch there has been taken, as far as is known. */
+  taken(offset: number): boolean;
 }
 
 /** Relative operands carry the displacement to add to the next instruction's offset. */
@@ -132,8 +134,11 @@ export function formRegion(source: CodeSource, entry: number, maximum = MAXIMUM_
       const { instruction, target, calls } = found;
       const next = offset + instruction.lengthBytes;
       if (target !== undefined && !calls) {
-        leaders.add(target);
-        if (target !== offset) pending.push(target);
+        // What has never been gone to is left to the interpreter until it is.
+        if (target === offset || !fallsThrough(instruction) || source.taken(offset)) {
+          leaders.add(target);
+          if (target !== offset) pending.push(target);
+        }
       }
       if (!fallsThrough(instruction)) break;
       if (calls) leaders.add(next);
