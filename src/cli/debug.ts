@@ -119,9 +119,10 @@ async function debugLockstep(imageName: string | undefined, flags: LockstepFlags
   return conclude(outcome, until);
 }
 
-function describe({ slices, turns, guestMs }: LockstepProgress): string {
+function describe({ slices, turns, adoptedPages, guestMs }: LockstepProgress): string {
   const millions = (turns / 1e6).toFixed(1);
-  return `${slices} slices, ${millions} million jumps, ${(guestMs / 1000).toFixed(2)} s of the guest's time`;
+  const adopted = adoptedPages === 0 ? '' : `, accessed bits set ahead in ${adoptedPages} pages`;
+  return `${slices} slices, ${millions} million jumps, ${(guestMs / 1000).toFixed(2)} s of the guest's time${adopted}`;
 }
 
 /** Tells how it ended; gives the exit status. */

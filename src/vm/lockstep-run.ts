@@ -30,6 +30,8 @@ export interface LockstepRunOptions {
 export interface LockstepProgress {
   readonly slices: number;
   readonly turns: number;
+  /** How often a page differed in accessed bits alone that the leader had set ahead. */
+  readonly adoptedPages: number;
   /** Time that has passed in the guest. */
   readonly guestMs: number;
 }
@@ -121,6 +123,7 @@ export function runLockstep(options: LockstepRunOptions): LockstepOutcome {
   const progress = (): LockstepProgress => ({
     slices: lockstep?.slices ?? 0,
     turns: lockstep?.follower.turns ?? 0,
+    adoptedPages: lockstep?.follower.adoptedPages ?? 0,
     guestMs: clock.elapsedNs / 1e6,
   });
   const turnsDone = (): boolean => (lockstep?.follower.turns ?? 0) >= options.maximumTurns;

@@ -14,7 +14,7 @@ import { SoftwareVcpu, type SoftwareVcpuOptions } from '../vcpu.ts';
 import { CodeReader } from './code-reader.ts';
 import { type DifferenceCause, LeaderDistance, type TracedInstruction } from './difference-report.ts';
 import { dataCalls, type HostCallLog, UnexpectedHostCall } from './host-calls.ts';
-import { findDifferingPages, findWritablePages, isSamePage, PageJournal } from './page-journal.ts';
+import { findDifferingPages, findWritablePages, isAccessedAhead, isSamePage, PageJournal } from './page-journal.ts';
 import { isSameState } from './state-comparison.ts';
 
 const PAGE_BYTES = 4096;
@@ -62,6 +62,8 @@ export class Follower {
   readonly words: Int32Array;
   /** Jumps it was asked at, and instructions that ran one by one. */
   turns = 0;
+  /** How often a page was the same but for accessed bits that the leader had set ahead. */
+  adoptedPages = 0;
   private readonly leaderWords: Int32Array;
   private readonly ramBytes: number;
   private readonly host: VcpuHost;
@@ -158,7 +160,15 @@ export class Follower {
   }
 
   differingPages(): number[] {
-    return findDifferingPages(this.leaderWords, this.words, this.ramBytes);
+    return findDifferingPages(this.leaderWords, this.words, this.ramBytes).filter((page) => !this.adopt(page));
+  }
+
+  /** Takes a page over if it differs only in accessed bits that the leader has set ahead of its execution. */
+  private adopt(page: number): boolean {
+    if (!isAccessedAhead(this.words, this.leaderWords, page)) return false;
+    this.adoptedPages++;
+    this.copy(page * PAGE_BYTES, PAGE_BYTES);
+    return true;
   }
 
   /** Delivered before anything else runs. */
@@ -201,14 +211,15 @@ export class Follower {
       return causeOf(error);
     }
     if (!this.log.consumed || !isSameState(target, this.getState())) return { kind: 'state' };
-    if (!this.journal.isSame(this.leaderWords)) return { kind: 'memory', pages: this.changedPages() };
+    const pages = this.changedPages();
+    if (pages.length > 0) return { kind: 'memory', pages };
     this.begin(target);
     return 'met';
   }
 
   /** Pages that were touched since the last meeting and are not as the leader's. */
   changedPages(): number[] {
-    return this.journal.differences(this.leaderWords);
+    return this.journal.differences(this.leaderWords).filter((page) => !this.adopt(page));
   }
 
   /**
@@ -381,14 +392,18 @@ export class Follower {
     for (let k = 0; k < 32; k++) if (view.getInt32(at + 4 * k, true) !== targetGprs[k]) return false;
     if (!isSameState(this.target, this.getState())) return false;
     // A loop that counts in memory alone has the same registers at every turn.
-    this.refused = !this.journal.isSame(this.leaderWords) || (this.atStart && !this.isLeaderAtStart());
+    this.refused = !this.hasLeaderMemory() || (this.atStart && !this.isLeaderAtStart());
     return !this.refused;
+  }
+
+  private hasLeaderMemory(): boolean {
+    return this.journal.isSame(this.leaderWords) || this.changedPages().length === 0;
   }
 
   /** The follower has touched nothing yet: the leader may have come around to the same registers. */
   private isLeaderAtStart(): boolean {
     for (const page of findWritablePages(this.leaderWords)) {
-      if (!isSamePage(this.words, this.leaderWords, page)) return false;
+      if (!isSamePage(this.words, this.leaderWords, page) && !this.adopt(page)) return false;
     }
     return true;
   }

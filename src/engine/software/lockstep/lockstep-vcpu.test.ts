@@ -151,6 +151,28 @@ describe('a guest that both run alike', () => {
     assert.ok(host.portWrites.length > SLICE_JUMPS);
   });
 
+  test('may have accessed bits that the leader sets ahead, and no others', () => {
+    const run = (bits: bigint, at: number): LockstepVcpu => {
+      const harmed = { entry: 0 };
+      const { vcpu, guest } = createGuest(ENDLESS, {
+        onLeaderStopped: (slice, { cpu }) => {
+          const place = GUEST_RAM_OFFSET + harmed.entry;
+          if (slice === 3) cpu.view.setBigUint64(place, cpu.view.getBigUint64(place, true) ^ bits, true);
+        },
+      });
+      harmed.entry = guest.tables.entry(BigInt(at), 1);
+      guest.start();
+      guest.run();
+      vcpu.compareRam();
+      return vcpu;
+    };
+    const ahead = run(0x20n, 0x5000);
+    assert.equal(ahead.difference?.report, undefined);
+    assert.equal(ahead.follower.adoptedPages, 1);
+    assert.equal(run(0x40n, 0x5000).difference?.kind, 'memory', 'a dirty bit');
+    assert.equal(run(0x20n, PLACE.KERNEL_DATA).difference?.kind, 'memory', 'one that is missing');
+  });
+
   test('may halt for good', () => {
     const { vcpu, guest } = createGuest([0xfa, 0xf4]);
     guest.start();

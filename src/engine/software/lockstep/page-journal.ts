@@ -112,6 +112,24 @@ export function isSamePage(one: Int32Array, other: Int32Array, page: number): bo
   return true;
 }
 
+const PRESENT = 1;
+const ACCESSED = 0x20;
+
+/**
+ * Whether all that is different in a page is that the leader alone has set accessed bits of present page-table entries.
+ * A processor may do that ahead of its execution (Intel SDM volume 3A, 4.8), and the translator does where it looks for
+ * code. 8-byte entries; what a page is used for is not known here.
+ */
+export function isAccessedAhead(follower: Int32Array, leader: Int32Array, page: number): boolean {
+  const first = GUEST_RAM_OFFSET / 4 + page * PAGE_WORDS;
+  for (let at = first; at < first + PAGE_WORDS; at++) {
+    const [own, other] = [follower[at]!, leader[at]!];
+    if (own === other) continue;
+    if ((at & 1) !== 0 || (own | ACCESSED) !== other || (own & PRESENT) === 0) return false;
+  }
+  return true;
+}
+
 /** Pages of RAM, from 0 on, that are not the same in two memories. */
 export function findDifferingPages(one: Int32Array, other: Int32Array, ramBytes: number): number[] {
   const pages: number[] = [];
