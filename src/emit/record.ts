@@ -1,6 +1,8 @@
 // The decoded record: what a handler reads of its instruction, 32 bytes in engine memory, and the software TLBs.
 // Offsets in bytes. Records of consecutive instructions follow each other, so that the next one is 32 bytes on.
 
+import { TLB_BYTES_LOG2 } from '../ir/guest-state.ts';
+
 export const RECORD = {
   sizeBytes: 32,
   /** u16: index of the handler in the table. */
@@ -68,7 +70,7 @@ export const TLB = {
   writeTag: 8,
   /** u32: host offset minus the low half of the guest-virtual address. */
   addend: 16,
-  sizeBytes: 1 << 15,
+  sizeBytes: 1 << TLB_BYTES_LOG2,
 } as const;
 
 /** Code TLB of one privilege and code size: tag, then the host offset of the page's table of records by offset. */

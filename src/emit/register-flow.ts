@@ -15,9 +15,9 @@ const MAXIMUM_EXITS = 12;
 
 /**
  * `plain`; `sync`: calls the engine with every register in memory; `call`: a guest call that comes back; `out`: leaves
- * the region for good.
+ * the region for good; `transfer`: calls the engine, whatever happens, and leaves for where that says.
  */
-export type FlowKind = 'plain' | 'sync' | 'call' | 'out';
+export type FlowKind = 'plain' | 'sync' | 'call' | 'out' | 'transfer';
 
 export interface FlowInstruction {
   readonly offset: number;
@@ -130,7 +130,7 @@ function describe(
       if (name === 'call') flow.kind = 'call';
       break;
     case 'jump':
-      flow.kind = name === 'call' ? 'call' : 'out';
+      flow.kind = name === 'call' ? 'call' : flow.kind === 'sync' ? 'transfer' : 'out';
       break;
     case 'leave':
     case 'leave-next':
@@ -169,6 +169,9 @@ export class RegisterFlow {
     const written = flow.definitions | flow.partial;
     if (flow.kind === 'call') {
       flow.spilled = before | written;
+      flow.dirtyAfter = 0;
+    } else if (flow.kind === 'transfer') {
+      flow.spilled = before;
       flow.dirtyAfter = 0;
     } else {
       // The engine's registers are read again: what it was given is not dirty any more, except where it was not called.

@@ -30,6 +30,9 @@ export const GPR_OFFSET = 0x000;
 export const X87_OFFSET = 0x400;
 export const XMM_OFFSET = 0x600;
 
+/** Size of one privilege's data TLB: the supervisor's, with AC clear and set, lie behind each other. */
+export const TLB_BYTES_LOG2 = 15;
+
 export const STATE = {
   /** Always zero: the base or index that an address does not have. */
   zero: field(0x080, 'u64'),

@@ -131,6 +131,17 @@ function bound(b: Builder, i: InstructionLift): void {
   b.if(b.op('i32.or', b.ltS(index, lower), b.ltS(upper, index)), () => b.raise(BR));
 }
 
+/** Goes where the engine has set RIP; it makes that jump poll where the run loop is wanted. */
+export function goToRip(b: Builder): void {
+  b.jump(b.getField('rip'));
+}
+
+function iret(b: Builder, i: InstructionLift): void {
+  b.call('iret', b.i32(i.operandBytes));
+  if (i.long) goToRip(b);
+  else b.leave();
+}
+
 export const controlTransferLifts: Lifts = {
   jcc,
   jmp: jump,
@@ -149,10 +160,7 @@ export const controlTransferLifts: Lifts = {
   int3: (b) => softwareInterrupt(b, b.i32(3), 1),
   int1: (b) => softwareInterrupt(b, b.i32(1), 2),
   into: (b) => b.if(condition(b, 0), () => softwareInterrupt(b, b.i32(4), 1)),
-  iret: (b, i) => {
-    b.call('iret', b.i32(i.operandBytes));
-    b.leave();
-  },
+  iret,
   bound,
   ud: (b) => b.raise(UD),
 };

@@ -2,8 +2,16 @@
 // the engine: they are rare, and their rules are long.
 
 import { ALIGNED_16, type Builder, type InstructionLift, type OperandLift, type Value } from '../ir/builder.ts';
-import { SEGMENT_FIELDS, SEGMENT_OFFSET, SEGMENT_STRIDE, type StateField, segmentOffset } from '../ir/guest-state.ts';
-import { farPointer } from './control-transfer.ts';
+import {
+  SEGMENT_FIELDS,
+  SEGMENT_OFFSET,
+  SEGMENT_STRIDE,
+  type StateField,
+  segmentOffset,
+  TLB_BYTES_LOG2,
+} from '../ir/guest-state.ts';
+import { EFLAGS } from '../isa/flags.ts';
+import { farPointer, goToRip } from './control-transfer.ts';
 import { push, top } from './data-transfer.ts';
 import { carryFlag, setCarry, setCarryOverflow, setZero } from './flags.ts';
 import { type Lift, type Lifts, sizeOf } from './lift.ts';
@@ -15,6 +23,7 @@ const RSP = 4;
 const LDTR = 6;
 const TR = 7;
 const DIRECTION = 1 << 10;
+const AC_BIT = Math.log2(EFLAGS.AC);
 
 /** Number of the segment register whose selector's place a register operand names. */
 function segmentNumber(b: Builder, operand: OperandLift): Value {
@@ -176,18 +185,23 @@ const setDirection =
     b.setField('systemFlags', set ? b.op('i32.or', old, b.i32(DIRECTION)) : b.op('i32.and', old, b.i32(~DIRECTION)));
   };
 
-const systemCall =
-  (name: 'syscall' | 'sysenter'): Lift =>
-  (b) => {
-    b.call(name);
-    b.leave();
-  };
+/** SYSCALL is 64-bit code's only. */
+function syscall(b: Builder): void {
+  b.call('syscall');
+  goToRip(b);
+}
+
+function sysenter(b: Builder): void {
+  b.call('sysenter');
+  b.leave();
+}
 
 const systemReturn =
   (name: 'sysret' | 'sysexit'): Lift =>
   (b, i) => {
     b.call(name, b.i32(i.operandBytes));
-    b.leave();
+    if (name === 'sysret') goToRip(b);
+    else b.leave();
   };
 
 /** FXSAVE and its kin take the address and whether REX.W asks for the 64-bit layout of pointers. */
@@ -210,9 +224,49 @@ const xsave =
     b.call('xsave', alignedAddress(b, i, true, 64), b.i32(i.operandBytes === 8 ? 1 : 0), b.i32(optimised));
   };
 
+/** CLAC, STAC: the supervisor's TLBs without and with AC lie behind each other (TLB_CLASS). */
 function setAc(b: Builder, value: number): void {
-  b.call('checkPrivilegedOpcode');
-  b.call('writeAc', b.i32(value));
+  b.if(
+    b.getField('cpl'),
+    () => void b.call('checkPrivilegedOpcode'),
+    () => {
+      const old = b.getField('systemFlags');
+      const next = value === 0 ? b.op('i32.and', old, b.i32(~EFLAGS.AC)) : b.op('i32.or', old, b.i32(EFLAGS.AC));
+      const change = b.op('i32.sub', next, old);
+      b.setField('systemFlags', next);
+      b.setField('tlb', b.op('i32.add', b.getField('tlb'), b.op('i32.shr_s', change, b.i32(AC_BIT - TLB_BYTES_LOG2))));
+    },
+  );
+}
+
+/** `usual` at CPL 0, where it is allowed in every mode. */
+function privileged(b: Builder, name: 'cli' | 'swapgs', usual: () => void): void {
+  b.if(b.getField('cpl'), () => void b.call(name), usual);
+}
+
+function cli(b: Builder): void {
+  privileged(b, 'cli', () => {
+    b.setField('systemFlags', b.op('i32.and', b.getField('systemFlags'), b.i32(~EFLAGS.IF)));
+  });
+}
+
+function sti(b: Builder): void {
+  b.if(
+    b.op('i32.or', b.getField('cpl'), b.getField('interruptWaiting')),
+    () => {
+      b.call('sti');
+      b.if(b.getField('interruptWaiting'), () => b.leaveNext());
+    },
+    () => b.setField('systemFlags', b.op('i32.or', b.getField('systemFlags'), b.i32(EFLAGS.IF))),
+  );
+}
+
+function swapgs(b: Builder): void {
+  privileged(b, 'swapgs', () => {
+    const old = b.getField('gsBase');
+    b.setField('gsBase', b.getField('kernelGsBase'));
+    b.setField('kernelGsBase', old);
+  });
 }
 
 /** SSE instructions raise what CR0 and CR4 ask for before anything else. */
@@ -296,11 +350,11 @@ export const systemLifts: Lifts = {
   },
   rdrand: random,
   rdseed: random,
-  syscall: systemCall('syscall'),
-  sysenter: systemCall('sysenter'),
+  syscall,
+  sysenter,
   sysret: systemReturn('sysret'),
   sysexit: systemReturn('sysexit'),
-  swapgs: (b) => void b.call('swapgs'),
+  swapgs,
   rdfsbase: baseAccess('fsBase', false),
   rdgsbase: baseAccess('gsBase', false),
   wrfsbase: baseAccess('fsBase', true),
@@ -337,11 +391,8 @@ export const systemLifts: Lifts = {
   stc: (b) => setCarry(b, b.i64(1)),
   cld: setDirection(false),
   std: setDirection(true),
-  cli: (b) => void b.call('cli'),
-  sti: (b) => {
-    b.call('sti');
-    b.if(b.getField('interruptWaiting'), () => b.leaveNext());
-  },
+  cli,
+  sti,
 };
 
 function readSelector(b: Builder, i: InstructionLift): Value {

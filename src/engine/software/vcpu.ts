@@ -241,6 +241,8 @@ export class SoftwareVcpu implements Vcpu {
   private resolvedOffset = 0;
   private single = false;
   private polled = false;
+  /** The next poll leads to the run loop. */
+  private loopWanted = false;
   /** The next instruction is to be run on its own; a host that polls may ask for that too. */
   singleNext = false;
   /** INT n, and SYSCALL that masks TF: no single-step trap follows. */
@@ -427,13 +429,14 @@ export class SoftwareVcpu implements Vcpu {
 
   /** The budget is used up at `rip`: true when the run loop is wanted. */
   private pollInside(): boolean {
-    if (this.single || this.code.full) return true;
+    if (this.single || this.code.full || this.slow || this.loopWanted) return true;
     const { host } = this;
     if (host.poll() || this.singleNext) return true;
     this.translator.collect();
     this.nmiPending ||= host.takeNmi();
-    const enabled = (this.eflagsSystem & EFLAGS.IF) !== 0;
-    if (this.nmiPending || (enabled && host.interruptPending())) return true;
+    const waiting = host.interruptPending();
+    if (this.nmiPending || (waiting && (this.eflagsSystem & EFLAGS.IF) !== 0)) return true;
+    if (waiting) this.cpu.set32(STATE.interruptWaiting, 1);
     this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval - 1, true);
     if (this.translates) this.sampleAt(this.cpu.get(STATE.rip));
     return this.code.full;
@@ -492,6 +495,7 @@ export class SoftwareVcpu implements Vcpu {
         try {
           this.watch(low!, high!, access! & 0xff, access! > 0xff);
           mmu.loadSpecial(low!, high!, access! & 0xff, access! > 0xff);
+          this.noticeInterrupt();
           return 1;
         } catch (error) {
           this.caught(error);
@@ -566,7 +570,18 @@ export class SoftwareVcpu implements Vcpu {
 
   /** A device may have raised an interrupt: it is taken at the next jump instead of the next poll. */
   private noticeInterrupt(): void {
-    if (this.host.interruptPending()) this.view.setInt32(this.base + STATE.budget.offset, 0, true);
+    if (!this.host.interruptPending()) return;
+    this.view.setInt32(this.base + STATE.budget.offset, 0, true);
+    this.cpu.set32(STATE.interruptWaiting, 1);
+  }
+
+  /** A transfer is done, and its caller jumps to RIP: by way of the run loop where that has something to do. */
+  private transferred(wantsLoop = false): void {
+    const { cpu } = this;
+    const wanted = wantsLoop || this.slow || cpu.get32(STATE.codeSize) !== 64;
+    if (!wanted && ((this.eflagsSystem & EFLAGS.IF) === 0 || !this.host.interruptPending())) return;
+    this.loopWanted = true;
+    this.view.setInt32(this.base + STATE.budget.offset, 0, true);
   }
 
   /** The record at rip, and codePage set; 0 when the run loop has to act first. Throws GuestFault. */
@@ -770,15 +785,19 @@ export class SoftwareVcpu implements Vcpu {
       syscall: () => {
         if (!transfer.syscallUsual(t)) transfer.syscall(t);
         this.untrapped = (this.eflagsSystem & EFLAGS.TF) === 0;
+        this.transferred();
       },
       sysret: (operandBytes) => {
         if (operandBytes !== 8 || !transfer.sysretUsual(t)) transfer.sysret(t, operandBytes);
+        this.transferred();
       },
       sysenter: () => transfer.sysenter(t),
       sysexit: (operandBytes) => transfer.sysexit(t, operandBytes),
       iret: (operandBytes) => {
+        const blocked = this.nmiBlocked;
         if (operandBytes === 8 && transfer.returnUsual(t)) this.nmiBlocked = false;
         else transfer.iret(t, operandBytes);
+        this.transferred(blocked);
       },
       farJump: (selector, offset, operandBytes) => transfer.farJump(t, selector, offset, operandBytes),
       farCall: (selector, offset, operandBytes) => transfer.farCall(t, selector, offset, operandBytes),
@@ -994,7 +1013,9 @@ export class SoftwareVcpu implements Vcpu {
     }
     const vector = this.host.acknowledgeInterrupt();
     if (vector < 0) return undefined;
-    return this.deliver(vector, undefined, 'hardware');
+    const exit = this.deliver(vector, undefined, 'hardware');
+    if (this.host.interruptPending()) this.cpu.set32(STATE.interruptWaiting, 1);
+    return exit;
   }
 
   run(): VcpuExit {
@@ -1012,6 +1033,7 @@ export class SoftwareVcpu implements Vcpu {
   private turn(): VcpuExit | undefined {
     const { view, base } = this;
     if (this.fault !== undefined) return this.settle();
+    this.loopWanted = false;
     let budget = view.getInt32(base + STATE.budget.offset, true);
     if (this.halted || budget <= 0) {
       if (this.host.poll()) return { kind: 'interrupted' };
@@ -1113,6 +1135,8 @@ export class SoftwareVcpu implements Vcpu {
     const { cpu, view, base } = this;
     this.single = true;
     this.untrapped = false;
+    // STI asks the engine, which knows what a single step is.
+    cpu.set32(STATE.interruptWaiting, 1);
     try {
       let record = this.resolve();
       for (;;) {
