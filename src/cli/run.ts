@@ -12,6 +12,7 @@ import { DEFAULT_RAM_BYTES, type MachineConfig } from '../machine/config.ts';
 import { CommandSession } from '../vm/command-session.ts';
 import { ConsoleSession } from '../vm/console-session.ts';
 import { startNodeThread } from '../vm/node-thread.ts';
+import { keepStatisticsFile } from '../vm/statistics-file.ts';
 import { type LineReader, VirtualMachine } from '../vm/virtual-machine.ts';
 import { describeFailure } from './failure.ts';
 import { formatMemorySize, parseMemorySize } from './memory-size.ts';
@@ -98,6 +99,7 @@ async function run(imageName: string | undefined, command: string[], flags: RunF
       }
     : { terminal: true, ...terminal?.size, ...(process.env.TERM !== undefined && { term: process.env.TERM }) };
   const machine = new VirtualMachine(session.readers, startNodeThread);
+  const writeStatistics = keepStatisticsFile(machine);
   const guest =
     imageName === undefined
       ? ownGuest(flags)
@@ -112,7 +114,9 @@ async function run(imageName: string | undefined, command: string[], flags: RunF
     reboot: flags.reboot && command.length === 0,
     ...(debugExitPort !== undefined && { debugExitPort }),
   });
-  return session.attend(machine, guest, memoryBytes);
+  const exitStatus = await session.attend(machine, guest, memoryBytes);
+  await writeStatistics();
+  return exitStatus;
 }
 
 function checkFlags(imageName: string | undefined, command: readonly string[], flags: RunFlags): void {

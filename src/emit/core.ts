@@ -328,6 +328,7 @@ function pushPoll(f: FunctionWriter, imports: Imports, target: number): void {
   f.if();
   pushSetRip(f, target);
   f.get(CPU);
+  f.i32(0);
   f.call(imports.services.poll);
   f.if();
   pushLeave(f);

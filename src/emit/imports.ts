@@ -103,8 +103,11 @@ export const SERVICES = {
   /** Page-crossing, MMIO and watched accesses; the value passes through scratch memory. 0: it faulted. */
   loadSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
   storeSpecial: [['i32', 'i32', 'i32', 'i32', 'i32'], ['i32']],
-  /** The budget is used up before the instruction at `rip`: 0 to go on with a new one, 1: back to the run loop. */
-  poll: [['i32'], ['i32']],
+  /**
+   * The budget is used up before the instruction at `rip`: 0 to go on with a new one, 1: back to the run loop. With the
+   * record of the region that asks; 0 for code that is interpreted.
+   */
+  poll: [['i32', 'i32'], ['i32']],
   /** The instruction at `rip` has been jumped to often. */
   hot: [['i32'], []],
   /** Whether a region's pages are where they were when it was made: (cpu, its record). */

@@ -380,6 +380,7 @@ class RegionEmitter extends HandlerEmitter {
     this.setField('rip', () => this.pushAddress(offset));
     this.setField('record', () => f.i32(0));
     f.get(CPU);
+    f.get(REC);
     f.call(this.imports.services.poll);
     this.field('budget', this.budget);
     f.if();

@@ -64,4 +64,6 @@ export interface Vcpu {
   step(): StepResult;
   /** Another party changed guest RAM behind the engine's back: cached code of that range is dropped. */
   invalidateCode(guestPhysical: number, lengthBytes: number): void;
+  /** What the engine has counted so far, by name; names that end in `Ms` are times. */
+  statistics?(): Readonly<Record<string, number>>;
 }

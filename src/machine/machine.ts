@@ -75,6 +75,9 @@ export type MachineExit =
   /** The environment's poll() asked for it. */
   | { readonly kind: 'stopped' };
 
+/** Sums and levels by name; names that end in `Ms` are times. */
+export type Statistics = Readonly<Record<string, number>>;
+
 /** Where the events of a guest's access leave what must happen after it. */
 type GuestDemand = Extract<MachineExit, { kind: 'power-off' | 'reset' | 'debug-exit' }>;
 
@@ -171,6 +174,11 @@ export class Machine {
           return { kind: 'internal-error', message: exit.message };
       }
     }
+  }
+
+  /** What the engine has counted so far, by name. */
+  statistics(): Statistics {
+    return this.vcpu.statistics?.() ?? {};
   }
 
   /** The first demand stands: what the guest does after it did not happen. */

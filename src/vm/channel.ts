@@ -17,8 +17,10 @@ export const CONTROL = {
   roomWanted: 3,
   /** Main raises it after taking output: the machine's thread sleeps on it while a ring is full. */
   taken: 4,
+  /** Main sets it to hear the engine's statistics, cleared by the machine's thread before it tells them. */
+  statistics: 5,
 } as const;
-const CONTROL_WORDS = 5;
+const CONTROL_WORDS = 6;
 
 /** Enough for a screenful at a time; a guest that is faster than its reader waits. */
 const OUTPUT_RING_BYTES = 64 * 1024;

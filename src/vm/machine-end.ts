@@ -7,7 +7,7 @@ import { UserError } from '../base/errors.ts';
 import type { TranslationPort } from '../engine/software/translation.ts';
 import type { Decompressor } from '../machine/boot/decompression/decompressor.ts';
 import type { MachineConfig } from '../machine/config.ts';
-import { Machine, type MachineEnvironment, type SerialLine } from '../machine/machine.ts';
+import { Machine, type MachineEnvironment, type SerialLine, type Statistics } from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
 import { type Channel, CONTROL } from './channel.ts';
 import type { FromMachine } from './messages.ts';
@@ -76,6 +76,8 @@ class ChannelEnd implements MachineEnvironment {
   readonly decompressor: Decompressor;
   readonly post: MachineThreadParts['post'];
   readonly startTranslation: MachineThreadParts['startTranslation'];
+  /** The machine's, once there is one. */
+  statistics: () => Statistics = () => ({});
   private readonly control: Int32Array;
   private seenWake = 0;
   private toldAtNs = 0;
@@ -104,6 +106,10 @@ class ChannelEnd implements MachineEnvironment {
   poll(): boolean {
     this.flush();
     if (this.untold && this.clock.nowNs() - this.toldAtNs >= TELL_INTERVAL_NS) this.tell();
+    if (Atomics.load(this.control, CONTROL.statistics) !== 0) {
+      Atomics.store(this.control, CONTROL.statistics, 0);
+      this.post({ kind: 'statistics', statistics: this.statistics() });
+    }
     return this.stopRequested;
   }
 
@@ -152,10 +158,11 @@ export function runMachine(channel: Channel, config: MachineConfig, parts: Machi
   const end = new ChannelEnd(channel, parts);
   try {
     const machine = new Machine(config, end);
+    end.statistics = () => machine.statistics();
     end.post({ kind: 'started', kernel: machine.kernel.description });
     const exit = machine.run();
     end.finish();
-    end.post({ kind: 'ended', exit });
+    end.post({ kind: 'ended', exit, statistics: machine.statistics() });
     return machine;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

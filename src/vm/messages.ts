@@ -1,7 +1,7 @@
 // The messages between the main thread of a VM process and its machine's thread.
 
 import type { MachineConfig } from '../machine/config.ts';
-import type { MachineExit } from '../machine/machine.ts';
+import type { MachineExit, Statistics } from '../machine/machine.ts';
 
 export type ToMachine = { kind: 'start'; config: MachineConfig };
 
@@ -10,6 +10,8 @@ export type FromMachine =
   | { kind: 'started'; kernel: string }
   /** A ring has output, or room that main waits for. */
   | { kind: 'look' }
-  | { kind: 'ended'; exit: MachineExit }
+  /** Asked for by CONTROL.statistics. */
+  | { kind: 'statistics'; statistics: Statistics }
+  | { kind: 'ended'; exit: MachineExit; statistics: Statistics }
   /** The configuration cannot be run: a UserError, taken apart. */
   | { kind: 'refused'; message: string; hint: string | undefined; exitStatus: number };

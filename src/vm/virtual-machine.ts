@@ -5,7 +5,7 @@
 
 import { UserError } from '../base/errors.ts';
 import type { MachineConfig } from '../machine/config.ts';
-import type { MachineExit } from '../machine/machine.ts';
+import type { MachineExit, Statistics } from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
 import { type Channel, CONTROL, createChannel } from './channel.ts';
 import type { FromMachine, ToMachine } from './messages.ts';
@@ -67,6 +67,8 @@ export class VirtualMachine {
   private readonly resolveEnded: (exit: MachineExit) => void;
   private readonly rejectEnded: (error: Error) => void;
   private outcome: { exit: MachineExit } | { error: Error } | undefined;
+  private lastStatistics: Statistics = {};
+  private readonly statisticsWanted: ((statistics: Statistics) => void)[] = [];
   private stopTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Starts the machine's thread, which loads its code until `start` is called. `readers`: one a line, from COM1 on. */
@@ -121,6 +123,21 @@ export class VirtualMachine {
     }, STOP_TIMEOUT_MS);
   }
 
+  /** What the engine has counted so far, or had at the end. Waits while the machine's thread is loading. */
+  statistics(): Promise<Statistics> {
+    if (this.outcome !== undefined) return Promise.resolve(this.lastStatistics);
+    const { promise, resolve } = Promise.withResolvers<Statistics>();
+    this.statisticsWanted.push(resolve);
+    Atomics.store(this.control, CONTROL.statistics, 1);
+    this.wake(CONTROL.wake);
+    return promise;
+  }
+
+  private tellStatistics(statistics: Statistics): void {
+    this.lastStatistics = statistics;
+    for (const resolve of this.statisticsWanted.splice(0)) resolve(statistics);
+  }
+
   private wake(word: number): void {
     Atomics.add(this.control, word, 1);
     Atomics.notify(this.control, word);
@@ -136,7 +153,11 @@ export class VirtualMachine {
         this.drain();
         this.pushInput();
         return;
+      case 'statistics':
+        this.tellStatistics(message.statistics);
+        return;
       case 'ended':
+        this.tellStatistics(message.statistics);
         this.settle({ exit: message.exit });
         return;
       case 'refused': {
@@ -158,6 +179,7 @@ export class VirtualMachine {
   private settle(outcome: { exit: MachineExit } | { error: Error }): void {
     if (this.outcome !== undefined) return;
     this.outcome = outcome;
+    this.tellStatistics(this.lastStatistics);
     clearTimeout(this.stopTimer);
     for (const line of this.lines) {
       for (const { done } of line.pending) done();

@@ -86,6 +86,7 @@ export class CodeCache {
   /** Set when the pool is full: flush() before the next run. */
   full = false;
   invalidations = 0;
+  flushes = 0;
   decodedInstructions = 0;
 
   constructor(parts: CodeCacheParts) {
@@ -109,6 +110,7 @@ export class CodeCache {
 
   /** Drops every record. No generated code may be on the stack. */
   flush(): void {
+    this.flushes++;
     this.pages.clear();
     this.crossSites.clear();
     this.watched.clear();

@@ -45,11 +45,11 @@ export interface TranslatorParts {
 export interface TranslatorStatistics {
   regions: number;
   /** Guest instructions in them. */
-  instructions: number;
+  translatedInstructions: number;
   /** Places whose first instruction cannot be in a region. */
-  refused: number;
+  refusedRegions: number;
   /** Regions whose code had changed before they were there. */
-  stale: number;
+  staleRegions: number;
   modules: number;
   wasmBytes: number;
   emitMs: number;
@@ -66,9 +66,9 @@ export class Translator {
   private live: number[] = [];
   readonly statistics: TranslatorStatistics = {
     regions: 0,
-    instructions: 0,
-    refused: 0,
-    stale: 0,
+    translatedInstructions: 0,
+    refusedRegions: 0,
+    staleRegions: 0,
     modules: 0,
     wasmBytes: 0,
     emitMs: 0,
@@ -160,7 +160,7 @@ export class Translator {
     const { statistics } = this;
     const { handlers } = this.parts;
     for (const handler of batch.refused) {
-      statistics.refused++;
+      statistics.refusedRegions++;
       this.forget(handler);
       handlers.releasePlace(handler);
     }
@@ -170,7 +170,7 @@ export class Translator {
       if (this.install(job, region)) {
         this.live.push(region.handler);
         statistics.regions++;
-        statistics.instructions += region.instructions;
+        statistics.translatedInstructions += region.instructions;
       } else {
         handlers.releasePlace(region.handler);
       }
@@ -197,7 +197,7 @@ export class Translator {
       return page !== undefined && parts.watchCode(page, offset, bytes);
     };
     if (!region.code.every(isCurrent)) {
-      this.statistics.stale++;
+      this.statistics.staleRegions++;
       home.samples.delete(job.offset);
       return false;
     }

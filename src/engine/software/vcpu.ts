@@ -44,6 +44,7 @@ import { Mmu } from './mmu.ts';
 import * as image from './processor-state.ts';
 import type { RuntimeFunctions } from './runtime-functions.ts';
 import * as system from './system-registers.ts';
+import { TierClock } from './tier-clock.ts';
 import * as transfer from './transfers.ts';
 import type { TranslationPort } from './translation.ts';
 import { type CodeAround, Translator } from './translator.ts';
@@ -229,6 +230,7 @@ export class SoftwareVcpu implements Vcpu {
   }
 
   readonly translator: Translator;
+  private readonly tiers = new TierClock();
   /** Jumps to a place before it is translated. */
   private readonly hotAfter: number;
   private readonly translatesSteps: boolean;
@@ -427,9 +429,10 @@ export class SoftwareVcpu implements Vcpu {
     return true;
   }
 
-  /** The budget is used up at `rip`: true when the run loop is wanted. */
-  private pollInside(): boolean {
+  /** The budget is used up at `rip`, in a region by its record: true when the run loop is wanted. */
+  private pollInside(region: number): boolean {
     if (this.single || this.code.full || this.slow || this.loopWanted) return true;
+    this.noteTier(region);
     const { host } = this;
     if (host.poll() || this.singleNext) return true;
     this.translator.collect();
@@ -440,6 +443,28 @@ export class SoftwareVcpu implements Vcpu {
     this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval - 1, true);
     if (this.translates) this.sampleAt(this.cpu.get(STATE.rip));
     return this.code.full;
+  }
+
+  /** Counts the time since the last poll for the record that polls, or that is about to run. */
+  private noteTier(record: number): void {
+    this.tiers.poll(record !== 0 && this.view.getUint16(record + RECORD.handler, true) >= FIRST_REGION);
+  }
+
+  /** Sums since the beginning; names that end in `Ms` are times, `recordBytes` and `codeBytesLive` are levels. */
+  statistics(): Readonly<Record<string, number>> {
+    const { translator, handlers, code, tiers } = this;
+    const { modules, ...translations } = translator.statistics;
+    return {
+      modules: modules + handlers.modules,
+      ...translations,
+      handlers: handlers.forms,
+      decodedInstructions: code.decodedInstructions,
+      invalidations: code.invalidations,
+      flushes: code.flushes,
+      interpretedMs: tiers.interpretedMs,
+      translatedMs: tiers.translatedMs,
+      recordBytes: code.bytesUsed,
+    };
   }
 
   /** Jumps to this offset in CS are many. */
@@ -520,7 +545,7 @@ export class SoftwareVcpu implements Vcpu {
         this.translateAt(this.cpu.get(STATE.rip));
         return 0;
       },
-      poll: () => (this.pollInside() ? 1 : 0),
+      poll: (_cpu, region) => (this.pollInside(region!) ? 1 : 0),
       verifyRegion: (_cpu, record) => (this.verifyRegion(record!) ? 1 : 0),
       resolve: () => {
         try {
@@ -1019,6 +1044,7 @@ export class SoftwareVcpu implements Vcpu {
   }
 
   run(): VcpuExit {
+    this.tiers.start();
     try {
       for (;;) {
         const exit = this.turn();
@@ -1048,6 +1074,7 @@ export class SoftwareVcpu implements Vcpu {
     if (this.halted) {
       if ((this.eflagsSystem & EFLAGS.IF) === 0) return { kind: 'halted-forever' };
       this.host.waitForInterrupt();
+      this.tiers.start();
       return undefined;
     }
     if (this.code.full) this.flushCode();
@@ -1069,6 +1096,7 @@ export class SoftwareVcpu implements Vcpu {
       if (record !== 0) {
         if (this.polled) {
           this.polled = false;
+          this.noteTier(record);
           const around = this.around(this.cpu.get(STATE.rip));
           if (this.translator.sample(this.resolvedPage!, this.resolvedOffset, around)) record = this.resolve();
         }
