@@ -381,8 +381,9 @@ function pushHeat(f: FunctionWriter, imports: Imports, target: number): void {
   loadField(f, 'heatLimit');
   f.pure('i32.ge_u');
   f.if();
+  // Not 0: it has been gone to.
   f.get(counter);
-  f.i32(0);
+  f.i32(1);
   f.memory('i32.store', 0);
   pushSetRip(f, target);
   f.get(CPU);

@@ -544,6 +544,48 @@ class RegionEmitter extends HandlerEmitter {
     f.returnCall(this.imports.core.jumpSite);
   }
 
+  /** An indirect jump: to where it has been seen to go if that lies in the region, else out. */
+  private jumpTo(target: Value): void {
+    const { f, place } = this;
+    const landings = place.instruction!.landings.filter((offset) => this.graph.position.has(offset));
+    if (landings.length > 0 && !this.code.single) {
+      this.settleFlags();
+      const distance = this.temporary('i64');
+      this.push(target);
+      f.get(this.codePage);
+      f.pure('i64.sub');
+      f.set(distance);
+      this.land(landings.toSorted((a, b) => a - b), distance);
+    }
+    this.jumpOut(() => this.push(target));
+  }
+
+  /** Goes to the one of these places, in their order, that lies at `distance` from the code page; else goes on. */
+  private land(landings: readonly number[], distance: number): void {
+    const { f, place } = this;
+    const [first] = landings;
+    if (landings.length === 1) {
+      f.get(distance);
+      f.i64(BigInt(first!));
+      f.pure('i64.eq');
+      f.if();
+      const { flags, dirty } = place;
+      this.goTo(first!, this.currentBlock());
+      [place.flags, place.dirty] = [flags, dirty];
+      f.end();
+      return;
+    }
+    const half = landings.length >> 1;
+    f.get(distance);
+    f.i64(BigInt(landings[half]!));
+    f.pure('i64.lt_s');
+    f.if();
+    this.land(landings.slice(0, half), distance);
+    f.else();
+    this.land(landings.slice(half), distance);
+    f.end();
+  }
+
   private returnOut(target: Value): void {
     const { f } = this;
     this.handOver(this.place.dirty);
@@ -828,7 +870,7 @@ class RegionEmitter extends HandlerEmitter {
         place.stores = false;
         if (value.name === 'return') this.returnOut(target);
         else if (value.name === 'call') this.callOut(() => this.push(target));
-        else this.jumpOut(() => this.push(target));
+        else this.jumpTo(target);
         return;
       }
       case 'leave':
@@ -1086,7 +1128,9 @@ export function emitRegion(imports: Imports, code: RegionCode): EmittedRegion {
   const successors = (offset: number): number[] => {
     if (code.single) return [];
     const block = described.get(offset)!;
-    const targets = block.instructions.filter(({ kind }) => kind !== 'call').map(({ target }) => target);
+    const targets = block.instructions.flatMap(({ kind, target, landings }) =>
+      kind === 'call' ? [] : [target, ...landings],
+    );
     return [...targets, block.next].filter((to): to is number => to !== undefined && described.has(to));
   };
   const graph = new FlowGraph(code.entry, successors);

@@ -31,6 +31,8 @@ export interface FlowInstruction {
   exitsAfter: boolean;
   /** Offset of the direct branch's target, other than a call's. */
   target: number | undefined;
+  /** Offsets in the region where its indirect jump may go. */
+  landings: readonly number[];
   // Results.
   dirtyBefore: RegisterSet;
   dirtyAfter: RegisterSet;
@@ -71,6 +73,7 @@ export function describeBlock(
         exitsBefore: false,
         exitsAfter: false,
         target: statement.target,
+        landings: statement.landings!,
         dirtyBefore: 0,
         dirtyAfter: 0,
         spilled: 0,
@@ -199,6 +202,7 @@ export class RegisterFlow {
           this.pass(flow, dirty);
           dirty = flow.dirtyAfter;
           flowTo(flow.target);
+          for (const landing of flow.landings) flowTo(landing);
         }
         flowTo(block.next);
       }
@@ -248,6 +252,7 @@ export class RegisterFlow {
       const flow = block.instructions[k]!;
       if (flow.target !== undefined && flow.kind !== 'call') live |= at(flow.target, flow.dirtyAfter);
       if (flow.kind === 'out') live |= flow.dirtyAfter;
+      for (const landing of flow.landings) live |= at(landing, flow.dirtyAfter);
       if (flow.exitsAfter) live |= this.exitFor(flow.dirtyAfter);
       if (flow.kind === 'call') {
         flow.reloaded = live;

@@ -144,8 +144,9 @@ export interface Value {
   readonly variable?: Variable;
   readonly whenTrue?: Statement[];
   readonly whenFalse?: Statement[];
-  /** Of an instruction: offset of its direct branch's target. */
+  /** Of an instruction: offset of its direct branch's target; where its indirect jump has been seen to go. */
   readonly target?: number;
+  readonly landings?: readonly number[];
   /** How many low bits of an integer may be set. */
   readonly bits: number;
   uses: number;
@@ -558,9 +559,12 @@ export class Builder {
     return this.node('next-rip', 'i64', []);
   }
 
-  /** Marks where an instruction begins: its offset from the region's page, that of the next one and of its target. */
-  instruction(offset: number, nextOffset: number, target: number | undefined): void {
-    const place = { size: offset, constant: nextOffset };
+  /**
+   * Marks where an instruction begins: its offset from the region's page, that of the next one, of its direct branch's
+   * target and of places where its indirect jump may go.
+   */
+  instruction(offset: number, nextOffset: number, target?: number, landings: readonly number[] = []): void {
+    const place = { size: offset, constant: nextOffset, landings };
     this.node('instruction', 'none', [], target === undefined ? place : { ...place, target });
   }
 

@@ -94,7 +94,11 @@ export class BatchTranslator {
       spans.push({ first: at, end: at + found.lengthBytes });
       return found;
     };
-    const source = { decode, taken: (offset: number) => this.hasBeenTaken(job, offset) };
+    const source = {
+      decode,
+      taken: (offset: number) => this.hasBeenTaken(job, offset),
+      landings: (offset: number) => this.landings(job, offset),
+    };
     const region = formRegion(source, job.offset, maximum);
     if (region !== undefined) this.gather(spans, code);
     return region;
@@ -111,6 +115,22 @@ export class BatchTranslator {
     const isRegion = this.view.getUint16(record + RECORD.handler, true) >= FIRST_REGION;
     const own = isRegion ? this.recordAt(record + RECORD.link) : record;
     return own !== 0 && this.view.getInt32(own + BRANCH_COUNT, true) !== untaken;
+  }
+
+  /**
+   * Places in the page of an offset where indirect jumps have gone. The counters are hashed by the low bits of the
+   * address, so that some are other pages' places.
+   */
+  private landings({ tables, heat }: RegionJob, offset: number): number[] {
+    const delta = Math.floor(offset / PAGE_BYTES);
+    const table = tables?.[delta + REACH] ?? 0;
+    if (table === 0 || heat === 0) return [];
+    const found: { at: number; count: number }[] = [];
+    for (let at = 0; at < PAGE_BYTES; at++) {
+      const count = this.view.getUint32(heat + at * 4, true);
+      if (count > 0 && this.recordAt(table + at * 4) !== 0) found.push({ at: at + delta * PAGE_BYTES, count });
+    }
+    return found.sort((a, b) => b.count - a.count).map(({ at }) => at);
   }
 
   /** The record that a word names. Its processor may be using that memory for something else by now. */

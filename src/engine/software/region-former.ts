@@ -11,6 +11,7 @@ import { formOf, registerOffset } from './forms.ts';
 
 const MAXIMUM_INSTRUCTIONS = 400;
 const MAXIMUM_BLOCKS = 100;
+const MAXIMUM_LANDINGS = 24;
 
 /** Kinds of statements that only the interpreter knows. */
 const UNTRANSLATED: ReadonlySet<string> = new Set(['location', 'next-record']);
@@ -90,6 +91,7 @@ interface Decoded {
   /** Offset of the direct branch's target; a repeated string instruction goes to itself. */
   readonly target: number | undefined;
   readonly calls: boolean;
+  landings: readonly number[];
 }
 
 export interface CodeSource {
@@ -100,6 +102,8 @@ export interface CodeSource {
   decode(offset: number): Instruction | undefined;
   /** Whether the direct branch there has been taken, as far as is known. */
   taken(offset: number): boolean;
+  /** Offsets near an indirect jump where indirect jumps have been seen to go, those seen most often first. */
+  landings(offset: number): readonly number[];
 }
 
 /** Relative operands carry the displacement to add to the next instruction's offset. */
@@ -140,6 +144,13 @@ export function formRegion(source: CodeSource, entry: number, maximum = MAXIMUM_
           if (target !== offset) pending.push(target);
         }
       }
+      if (instruction.row.lift === 'jmp-indirect') {
+        found.landings = chooseLandings(source, decoded, offset);
+        for (const landing of found.landings) {
+          leaders.add(landing);
+          pending.push(landing);
+        }
+      }
       if (!fallsThrough(instruction)) break;
       if (calls) leaders.add(next);
       offset = next;
@@ -170,12 +181,18 @@ function translate(source: CodeSource, offset: number): Decoded | undefined {
   const relative = instruction.operands.find((operand) => operand.kind === 'relative');
   let target = relative?.kind === 'relative' ? next + relative.displacement : undefined;
   if (target === undefined && instruction.repeat !== 'none') target = offset;
-  return {
-    instruction,
-    lift,
-    target,
-    calls: instruction.row.lift === 'call' || instruction.row.lift === 'call-indirect',
-  };
+  const calls = instruction.row.lift === 'call' || instruction.row.lift === 'call-indirect';
+  return { instruction, lift, target, calls, landings: [] };
+}
+
+/** Where an indirect jump may go: not behind a call, where returns have been seen to go. */
+function chooseLandings(source: CodeSource, decoded: ReadonlyMap<number, Decoded>, offset: number): readonly number[] {
+  const returns = new Set<number>();
+  for (const [at, { instruction, calls }] of decoded) if (calls) returns.add(at + instruction.lengthBytes);
+  return source
+    .landings(offset)
+    .filter((landing) => !returns.has(landing))
+    .slice(0, MAXIMUM_LANDINGS);
 }
 
 /** Whether the following instruction may run after this one; a call's callee may come back. */
@@ -191,9 +208,9 @@ function buildBlock(decoded: ReadonlyMap<number, Decoded>, leaders: ReadonlySet<
   for (;;) {
     const found = decoded.get(offset);
     if (found === undefined) return { offset: first, body, next: offset };
-    const { instruction, lift, target, calls } = found;
+    const { instruction, lift, target, calls, landings } = found;
     const next = offset + instruction.lengthBytes;
-    body.instruction(offset, next, target);
+    body.instruction(offset, next, target, landings);
     LIFTS[lift.lift]!(body, relocate(lift, next));
     if (!fallsThrough(instruction)) return { offset: first, body, next: undefined };
     if (calls || leaders.has(next)) return { offset: first, body, next };

@@ -17,6 +17,8 @@ export interface RegionJob {
   readonly pages: readonly number[];
   /** Host offsets of these pages' tables of records, 0 where there is none. Undefined: every branch may be taken. */
   readonly tables: readonly number[] | undefined;
+  /** Host offset of the counters of where indirect jumps go (HEAT); 0: not to be looked at. */
+  readonly heat: number;
   /** The count in the record of a conditional branch that has never been taken (BRANCH_COUNT). */
   readonly untaken: number;
 }

@@ -27,8 +27,9 @@ export interface TranslatorParts {
   readonly port: TranslationPort | undefined;
   /** Polls at one place before it is translated. */
   readonly threshold: number;
-  /** RegionJob.untaken. */
+  /** RegionJob.untaken and RegionJob.heat. */
   readonly untaken: number;
+  readonly heat: number;
   /** The table of 64-bit code in a page of RAM; undefined when the pool of records is full. */
   codePage(page: number): CodePage | undefined;
   /** Host offset of that table where there is one already; 0 where not. */
@@ -111,7 +112,7 @@ export class Translator {
     const { handlers, batches } = this.parts;
     if (page.codeSize !== 64) return 0;
     const pages = pagesAround(page.page, () => undefined);
-    const job = { handler: handlers.scratchPlace, offset, pages, tables: undefined, untaken: 0 };
+    const job = { handler: handlers.scratchPlace, offset, pages, tables: undefined, heat: 0, untaken: 0 };
     const { module } = batches.translate([job], 1);
     if (module === undefined) return 0;
     handlers.instantiateRegions(module);
@@ -132,7 +133,7 @@ export class Translator {
   }
 
   private translate(page: CodePage, offset: number, around: CodeAround, port: TranslationPort | undefined): boolean {
-    const { handlers, batches, threshold, untaken } = this.parts;
+    const { handlers, batches, threshold, untaken, heat } = this.parts;
     const place = placeOf(page.page, offset);
     if (page.codeSize !== 64 || this.waitingPlaces.has(place)) return false;
     const handler = handlers.takePlace();
@@ -143,7 +144,7 @@ export class Translator {
     const pages = pagesAround(page.page, (delta) => around.page(delta));
     // What is translated before it runs has no past to go by.
     const tables = threshold === 0 ? undefined : pages.map((number) => (number < 0 ? 0 : this.parts.tableOf(number)));
-    const job: RegionJob = { handler, offset, pages, tables, untaken };
+    const job: RegionJob = { handler, offset, pages, tables, heat: tables === undefined ? 0 : heat, untaken };
     this.waiting.set(handler, job);
     this.waitingPlaces.add(place);
     if (port !== undefined) {

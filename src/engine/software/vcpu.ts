@@ -208,6 +208,7 @@ export class SoftwareVcpu implements Vcpu {
       port: options.translation,
       threshold: options.translateAfterSamples ?? DEFAULT_SAMPLES,
       untaken: this.hotAfter,
+      heat: layout.heatOffset,
       codePage: (page) => this.code.page(page, 64),
       tableOf: (page) => this.code.tableOf(page, 64),
       watchCode: (page, offset, bytes) => this.code.watchCode(page, offset, bytes),
