@@ -27,49 +27,71 @@ export interface ExtendedState {
   readonly mmu: Mmu;
 }
 
-function saveXmm(c: ExtendedState, target: Uint8Array, count: number): void {
+function saveXmm(c: ExtendedState, target: DataView, at: number, count: number): void {
   const { view, offset } = c.cpu;
-  for (let k = 0; k < count * 16; k++) target[160 + k] = view.getUint8(offset + XMM_OFFSET + k);
+  for (let k = 0; k < count * 16; k += 4) {
+    target.setInt32(at + 160 + k, view.getInt32(offset + XMM_OFFSET + k, true), true);
+  }
 }
 
-function loadXmm(c: ExtendedState, source: Uint8Array, count: number): void {
+function loadXmm(c: ExtendedState, source: DataView, at: number, count: number): void {
   const { view, offset } = c.cpu;
-  for (let k = 0; k < count * 16; k++) view.setUint8(offset + XMM_OFFSET + k, source[160 + k]!);
+  for (let k = 0; k < count * 16; k += 4) {
+    view.setInt32(offset + XMM_OFFSET + k, source.getInt32(at + 160 + k, true), true);
+  }
 }
 
 const xmmCount = (c: ExtendedState): number => (c.cpu.get32(STATE.codeSize) === 64 ? 16 : 8);
 
-function saveMxcsr(c: ExtendedState, target: DataView): void {
-  target.setUint32(24, c.cpu.get32(STATE.mxcsr), true);
-  target.setUint32(28, MXCSR_MASK, true);
+function saveMxcsr(c: ExtendedState, target: DataView, at: number): void {
+  target.setUint32(at + 24, c.cpu.get32(STATE.mxcsr), true);
+  target.setUint32(at + 28, MXCSR_MASK, true);
 }
 
-/** An area that is written in part faults as a write, though it is read first here. */
-function checkWritable(c: ExtendedState, linear: bigint, sizeBytes: number): void {
-  c.mmu.checkWritable(Number(linear & 0xffffffffn) | 0, Number(linear >> 32n) | 0, sizeBytes);
+/**
+ * Hands the area at `linear` to `use`: in place where it lies in one page of RAM, else as a copy, which is written back
+ * if `write`. An area that is written in part faults as a write, though it is read first here.
+ */
+function withArea(
+  c: ExtendedState,
+  linear: bigint,
+  sizeBytes: number,
+  write: boolean,
+  use: (view: DataView, at: number) => void,
+): void {
+  const low = Number(linear & 0xffffffffn) | 0;
+  const high = Number(linear >> 32n) | 0;
+  if ((low & 0xfff) + sizeBytes <= 4096) {
+    const host = c.mmu.bulk(low, high, sizeBytes, write);
+    if (host !== 0) {
+      use(c.cpu.view, host);
+      return;
+    }
+  }
+  const image = new Uint8Array(sizeBytes);
+  if (write) c.mmu.checkWritable(low, high, sizeBytes);
+  c.mmu.readBlock(linear, image);
+  use(new DataView(image.buffer), 0);
+  if (write) c.mmu.writeBlock(linear, image);
 }
 
 /** The 512-byte legacy region; reserved bytes keep what is in memory. */
 export function fxsave(c: ExtendedState, linear: bigint, wide: boolean): void {
-  const image = new Uint8Array(LEGACY_BYTES);
-  checkWritable(c, linear, LEGACY_BYTES);
-  c.mmu.readBlock(linear, image);
-  const view = new DataView(image.buffer);
-  c.x87.saveLegacyRegion(view, 0, wide);
-  saveMxcsr(c, view);
-  saveXmm(c, image, xmmCount(c));
-  c.mmu.writeBlock(linear, image);
+  withArea(c, linear, LEGACY_BYTES, true, (view, at) => {
+    c.x87.saveLegacyRegion(view, at, wide);
+    saveMxcsr(c, view, at);
+    saveXmm(c, view, at, xmmCount(c));
+  });
 }
 
 export function fxrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
-  const image = new Uint8Array(LEGACY_BYTES);
-  c.mmu.readBlock(linear, image);
-  const view = new DataView(image.buffer);
-  const mxcsr = view.getUint32(24, true);
-  if ((mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
-  c.x87.loadLegacyRegion(view, 0, wide);
-  c.cpu.set32(STATE.mxcsr, mxcsr);
-  loadXmm(c, image, xmmCount(c));
+  withArea(c, linear, LEGACY_BYTES, false, (view, at) => {
+    const mxcsr = view.getUint32(at + 24, true);
+    if ((mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
+    c.x87.loadLegacyRegion(view, at, wide);
+    c.cpu.set32(STATE.mxcsr, mxcsr);
+    loadXmm(c, view, at, xmmCount(c));
+  });
 }
 
 const requested = (c: ExtendedState): number => c.cpu.gpr32(RAX) & c.cpu.getLow(STATE.xcr0);
@@ -77,7 +99,7 @@ const requested = (c: ExtendedState): number => c.cpu.gpr32(RAX) & c.cpu.getLow(
 /** Initial configuration: the XSTATE_BV bit of a component that is in it may be written as 0 (13.6). */
 function inUse(c: ExtendedState): number {
   const { view, offset } = c.cpu;
-  for (let k = 0; k < 256; k++) if (view.getUint8(offset + XMM_OFFSET + k) !== 0) return XCR0.X87 | XCR0.SSE;
+  for (let k = 0; k < 256; k += 4) if (view.getInt32(offset + XMM_OFFSET + k, true) !== 0) return XCR0.X87 | XCR0.SSE;
   return XCR0.X87;
 }
 
@@ -85,42 +107,43 @@ function inUse(c: ExtendedState): number {
 export function xsave(c: ExtendedState, linear: bigint, wide: boolean, optimised: boolean): void {
   const components = requested(c);
   const used = inUse(c);
-  const image = new Uint8Array(XSAVE_BYTES);
-  checkWritable(c, linear, XSAVE_BYTES);
-  c.mmu.readBlock(linear, image);
-  const view = new DataView(image.buffer);
-  if ((components & XCR0.X87) !== 0) c.x87.saveLegacyRegion(view, 0, wide);
-  if ((components & XCR0.SSE) !== 0) {
-    saveMxcsr(c, view);
-    if (!optimised || (used & XCR0.SSE) !== 0) saveXmm(c, image, xmmCount(c));
-  }
-  const old = view.getUint32(512, true);
-  view.setUint32(512, (old & ~components) | (components & used), true);
-  c.mmu.writeBlock(linear, image);
+  withArea(c, linear, XSAVE_BYTES, true, (view, at) => {
+    if ((components & XCR0.X87) !== 0) c.x87.saveLegacyRegion(view, at, wide);
+    if ((components & XCR0.SSE) !== 0) {
+      saveMxcsr(c, view, at);
+      if (!optimised || (used & XCR0.SSE) !== 0) saveXmm(c, view, at, xmmCount(c));
+    }
+    const old = view.getUint32(at + 512, true);
+    view.setUint32(at + 512, (old & ~components) | (components & used), true);
+  });
 }
 
 export function xrstor(c: ExtendedState, linear: bigint, wide: boolean): void {
   const components = requested(c);
-  const image = new Uint8Array(XSAVE_BYTES);
-  c.mmu.readBlock(linear, image);
-  const view = new DataView(image.buffer);
-  const present = view.getUint32(512, true);
-  const reserved = view.getUint32(516, true) !== 0 || (present & ~c.cpu.getLow(STATE.xcr0)) !== 0;
-  // XCOMP_BV and the 8 bytes behind it; the standard form ignores the rest of the header (SDM volume 1, 13.8.1).
-  let compact = false;
-  for (let k = 520; k < 536; k++) compact ||= image[k] !== 0;
-  if (reserved || compact) throw new GuestFault(GP, 0);
-  const mxcsr = view.getUint32(24, true);
-  if ((components & XCR0.SSE) !== 0 && (mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
-  if ((components & XCR0.X87) !== 0) {
-    if ((present & XCR0.X87) !== 0) c.x87.loadLegacyRegion(view, 0, wide);
-    else c.x87.reset();
-  }
-  if ((components & XCR0.SSE) !== 0) {
-    c.cpu.set32(STATE.mxcsr, mxcsr);
-    if ((present & XCR0.SSE) === 0) image.fill(0, 160, 416);
-    loadXmm(c, image, xmmCount(c));
-  }
+  withArea(c, linear, XSAVE_BYTES, false, (view, at) => {
+    const present = view.getUint32(at + 512, true);
+    const reserved = view.getUint32(at + 516, true) !== 0 || (present & ~c.cpu.getLow(STATE.xcr0)) !== 0;
+    // XCOMP_BV and the 8 bytes behind it; the standard form ignores the rest of the header (SDM volume 1, 13.8.1).
+    let compact = 0;
+    for (let k = 520; k < 536; k += 4) compact |= view.getInt32(at + k, true);
+    if (reserved || compact !== 0) throw new GuestFault(GP, 0);
+    const mxcsr = view.getUint32(at + 24, true);
+    if ((components & XCR0.SSE) !== 0 && (mxcsr & ~MXCSR_MASK) !== 0) throw new GuestFault(GP, 0);
+    if ((components & XCR0.X87) !== 0) {
+      if ((present & XCR0.X87) !== 0) c.x87.loadLegacyRegion(view, at, wide);
+      else c.x87.reset();
+    }
+    if ((components & XCR0.SSE) !== 0) {
+      c.cpu.set32(STATE.mxcsr, mxcsr);
+      if ((present & XCR0.SSE) !== 0) loadXmm(c, view, at, xmmCount(c));
+      else clearXmm(c, xmmCount(c));
+    }
+  });
+}
+
+function clearXmm(c: ExtendedState, count: number): void {
+  const { view, offset } = c.cpu;
+  for (let k = 0; k < count * 16; k += 4) view.setInt32(offset + XMM_OFFSET + k, 0, true);
 }
 
 export function xgetbv(c: ExtendedState): void {
@@ -157,8 +180,8 @@ export function exportState(c: WholeState, events: VcpuState['events']): VcpuSta
   const xsaveImage = new Uint8Array(XSAVE_BYTES);
   const view = new DataView(xsaveImage.buffer);
   c.x87.saveLegacyRegion(view, 0, true);
-  saveMxcsr(c, view);
-  saveXmm(c, xsaveImage, 16);
+  saveMxcsr(c, view, 0);
+  saveXmm(c, view, 0, 16);
   view.setUint32(512, XCR0.X87 | XCR0.SSE, true);
   return {
     version: VCPU_STATE_VERSION,
@@ -220,5 +243,5 @@ export function importState(c: WholeState, state: VcpuState): void {
   const view = new DataView(state.xsave.buffer, state.xsave.byteOffset, state.xsave.byteLength);
   c.x87.loadLegacyRegion(view, 0, true);
   cpu.set32(STATE.mxcsr, view.getUint32(24, true));
-  loadXmm(c, state.xsave, 16);
+  loadXmm(c, view, 0, 16);
 }
