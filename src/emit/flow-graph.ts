@@ -6,8 +6,20 @@ export class FlowGraph {
   readonly position = new Map<number, number>();
   readonly dominator = new Map<number, number>();
   readonly predecessors = new Map<number, number[]>();
+  private readonly merges = new Set<number>();
+  private readonly loops = new Set<number>();
+  private readonly mergesBelow = new Map<number, number[]>();
 
-  constructor(entry: number, successors: (offset: number) => number[]) {
+  constructor(entry: number, successorsOf: (offset: number) => number[]) {
+    const known = new Map<number, number[]>();
+    const successors = (offset: number): number[] => {
+      let list = known.get(offset);
+      if (list === undefined) {
+        list = successorsOf(offset);
+        known.set(offset, list);
+      }
+      return list;
+    };
     const visited = new Set<number>();
     const postorder: number[] = [];
     const stack: [number, number][] = [[entry, 0]];
@@ -49,6 +61,7 @@ export class FlowGraph {
         }
       }
     }
+    this.classify();
   }
 
   private intersect(a: number, b: number): number {
@@ -68,15 +81,32 @@ export class FlowGraph {
 
   /** Several forward edges meet at the block. */
   isMerge(offset: number): boolean {
-    let forward = 0;
-    for (const from of this.predecessors.get(offset) ?? []) {
-      if (this.position.get(from)! < this.position.get(offset)!) forward++;
-    }
-    return forward > 1;
+    return this.merges.has(offset);
   }
 
   /** A back edge leads to the block. */
   isLoop(offset: number): boolean {
-    return (this.predecessors.get(offset) ?? []).some((from) => this.position.get(from)! >= this.position.get(offset)!);
+    return this.loops.has(offset);
+  }
+
+  /** The merges that a block dominates at once, in reverse postorder. */
+  mergesUnder(offset: number): readonly number[] {
+    return this.mergesBelow.get(offset) ?? [];
+  }
+
+  private classify(): void {
+    for (const [index, offset] of this.order.entries()) {
+      let forward = 0;
+      for (const from of this.predecessors.get(offset) ?? []) {
+        if (this.position.get(from)! < index) forward++;
+        else this.loops.add(offset);
+      }
+      if (forward < 2) continue;
+      this.merges.add(offset);
+      const dominator = this.dominator.get(offset)!;
+      const below = this.mergesBelow.get(dominator);
+      if (below === undefined) this.mergesBelow.set(dominator, [offset]);
+      else below.push(offset);
+    }
   }
 }

@@ -316,10 +316,7 @@ class RegionEmitter extends HandlerEmitter {
 
   private tree(offset: number): void {
     const { f, graph } = this;
-    const children = graph.order.filter(
-      (child) => child !== offset && graph.dominator.get(child) === offset && graph.isMerge(child),
-    );
-    const within = (): void => this.within(offset, children.reverse());
+    const within = (): void => this.within(offset, graph.mergesUnder(offset).toReversed());
     if (!this.graph.isLoop(offset)) {
       within();
       return;
@@ -555,7 +552,10 @@ class RegionEmitter extends HandlerEmitter {
       f.get(this.codePage);
       f.pure('i64.sub');
       f.set(distance);
-      this.land(landings.toSorted((a, b) => a - b), distance);
+      this.land(
+        landings.toSorted((a, b) => a - b),
+        distance,
+      );
     }
     this.jumpOut(() => this.push(target));
   }

@@ -124,33 +124,70 @@ export type NodeKind =
   | 'leave'
   | 'leave-next';
 
-/** One node. Which of the optional members are set follows from `kind`. */
-export interface Value {
+/**
+ * One node. Which of the optional members are set follows from `kind`. All nodes have all members in one order, so that
+ * reading them costs the same everywhere.
+ */
+export class Value {
   readonly kind: NodeKind;
   readonly type: ValueType | 'none';
   readonly args: readonly Value[];
   readonly id: number;
   /** Operation, field, runtime function or lane instruction. */
-  readonly name?: string;
-  readonly constant?: bigint | number | Uint8Array;
-  readonly location?: Location;
-  readonly memory?: MemoryLift;
-  readonly immediate?: 'imm0' | 'imm1';
+  readonly name: string | undefined;
+  readonly constant: bigint | number | Uint8Array | undefined;
+  readonly location: Location | undefined;
+  readonly memory: MemoryLift | undefined;
+  readonly immediate: 'imm0' | 'imm1' | undefined;
   /** Bytes accessed, or the lane, or a scratch slot, as the kind says. */
-  readonly size?: number;
-  readonly write?: boolean;
-  readonly lock?: boolean;
-  readonly lanes?: readonly number[];
-  readonly variable?: Variable;
-  readonly whenTrue?: Statement[];
-  readonly whenFalse?: Statement[];
+  readonly size: number | undefined;
+  readonly write: boolean | undefined;
+  readonly lock: boolean | undefined;
+  readonly lanes: readonly number[] | undefined;
+  readonly variable: Variable | undefined;
+  readonly whenTrue: Statement[] | undefined;
+  readonly whenFalse: Statement[] | undefined;
   /** Of an instruction: offset of its direct branch's target; where its indirect jump has been seen to go. */
-  readonly target?: number;
-  readonly landings?: readonly number[];
+  readonly target: number | undefined;
+  readonly landings: readonly number[] | undefined;
   /** How many low bits of an integer may be set. */
   readonly bits: number;
-  uses: number;
+  uses = 0;
+
+  constructor(kind: NodeKind, type: ValueType | 'none', args: readonly Value[], id: number, rest: ValueMembers) {
+    this.kind = kind;
+    this.type = type;
+    this.args = args;
+    this.id = id;
+    this.name = rest.name;
+    this.constant = rest.constant;
+    this.location = rest.location;
+    this.memory = rest.memory;
+    this.immediate = rest.immediate;
+    this.size = rest.size;
+    this.write = rest.write;
+    this.lock = rest.lock;
+    this.lanes = rest.lanes;
+    this.variable = rest.variable;
+    this.whenTrue = rest.whenTrue;
+    this.whenFalse = rest.whenFalse;
+    this.target = rest.target;
+    this.landings = rest.landings;
+    this.bits = rest.bits ?? 64;
+  }
 }
+
+type ValueMembers = {
+  -readonly [K in Exclude<keyof Value, 'kind' | 'type' | 'args' | 'id' | 'uses'>]?: Value[K];
+};
+
+/** By name, as a Map finds them faster than an object of this many members. */
+const OPERATIONS: ReadonlyMap<string, readonly [readonly ValueType[], ValueType]> = new Map(
+  Object.entries(PURE_OPERATIONS),
+);
+
+const NO_MEMBERS: ValueMembers = {};
+const NO_VALUES: readonly Value[] = [];
 
 export type Statement = Value;
 
@@ -158,10 +195,6 @@ export interface Variable {
   readonly id: number;
   readonly type: ValueType;
 }
-
-type Node = {
-  -readonly [K in keyof Value]?: Value[K];
-};
 
 /** Size of an access that must be aligned; a segment check must know, since misalignment is found first. */
 export const ALIGNED_16 = 0x90;
@@ -205,9 +238,14 @@ export class Builder {
   private nextVariable = 0;
   readonly variables: Variable[] = [];
 
-  private node(kind: NodeKind, type: ValueType | 'none', args: readonly Value[], rest: Node = {}): Value {
+  private node(
+    kind: NodeKind,
+    type: ValueType | 'none',
+    args: readonly Value[] = NO_VALUES,
+    members: ValueMembers = NO_MEMBERS,
+  ): Value {
     for (const argument of args) argument.uses++;
-    const value: Value = { kind, type, args, id: this.nextId++, uses: 0, bits: 64, ...rest };
+    const value = new Value(kind, type, args, this.nextId++, members);
     if (kind !== 'const') this.block.push(value);
     return value;
   }
@@ -223,8 +261,8 @@ export class Builder {
   }
 
   private integer(type: 'i32' | 'i64', constant: bigint | number): Value {
-    const node = this.node('const', type, [], { constant });
-    return this.lazyFlags ? { ...node, bits: constantBits(node) } : node;
+    const bits = this.lazyFlags ? constantBits(constant) : 64;
+    return this.node('const', type, NO_VALUES, { constant, bits });
   }
 
   f32(value: number): Value {
@@ -250,7 +288,7 @@ export class Builder {
   }
 
   op(name: PureOperation, ...args: Value[]): Value {
-    const [parameters, result] = PURE_OPERATIONS[name] as readonly [readonly ValueType[], ValueType];
+    const [parameters, result] = OPERATIONS.get(name)!;
     if (args.length !== parameters.length) throw new Error(`${name} takes ${parameters.length} operands`);
     for (let k = 0; k < args.length; k++) {
       if (args[k]!.type !== parameters[k]) throw new Error(`${name}: operand ${k} is ${args[k]!.type}`);
@@ -265,25 +303,75 @@ export class Builder {
     return this.node('pure', result, args, { name, bits: result === 'i64' ? resultBits(name, args) : 32 });
   }
 
-  add = (a: Value, b: Value): Value => this.op('i64.add', a, b);
-  sub = (a: Value, b: Value): Value => this.op('i64.sub', a, b);
-  mul = (a: Value, b: Value): Value => this.op('i64.mul', a, b);
-  and = (a: Value, b: Value): Value => this.op('i64.and', a, b);
-  or = (a: Value, b: Value): Value => this.op('i64.or', a, b);
-  xor = (a: Value, b: Value): Value => this.op('i64.xor', a, b);
-  shl = (a: Value, b: Value): Value => this.op('i64.shl', a, b);
-  shrU = (a: Value, b: Value): Value => this.op('i64.shr_u', a, b);
-  shrS = (a: Value, b: Value): Value => this.op('i64.shr_s', a, b);
-  not = (a: Value): Value => this.op('i64.xor', a, this.i64(-1n));
+  add(a: Value, b: Value): Value {
+    return this.op('i64.add', a, b);
+  }
+
+  sub(a: Value, b: Value): Value {
+    return this.op('i64.sub', a, b);
+  }
+
+  mul(a: Value, b: Value): Value {
+    return this.op('i64.mul', a, b);
+  }
+
+  and(a: Value, b: Value): Value {
+    return this.op('i64.and', a, b);
+  }
+
+  or(a: Value, b: Value): Value {
+    return this.op('i64.or', a, b);
+  }
+
+  xor(a: Value, b: Value): Value {
+    return this.op('i64.xor', a, b);
+  }
+
+  shl(a: Value, b: Value): Value {
+    return this.op('i64.shl', a, b);
+  }
+
+  shrU(a: Value, b: Value): Value {
+    return this.op('i64.shr_u', a, b);
+  }
+
+  shrS(a: Value, b: Value): Value {
+    return this.op('i64.shr_s', a, b);
+  }
+
+  not(a: Value): Value {
+    return this.op('i64.xor', a, this.i64(-1n));
+  }
+
   /** Comparisons give i32 0 or 1. */
-  eq = (a: Value, b: Value): Value => this.op('i64.eq', a, b);
-  ne = (a: Value, b: Value): Value => this.op('i64.ne', a, b);
-  eqz = (a: Value): Value => this.op('i64.eqz', a);
-  ltU = (a: Value, b: Value): Value => this.op('i64.lt_u', a, b);
-  ltS = (a: Value, b: Value): Value => this.op('i64.lt_s', a, b);
+  eq(a: Value, b: Value): Value {
+    return this.op('i64.eq', a, b);
+  }
+
+  ne(a: Value, b: Value): Value {
+    return this.op('i64.ne', a, b);
+  }
+
+  eqz(a: Value): Value {
+    return this.op('i64.eqz', a);
+  }
+
+  ltU(a: Value, b: Value): Value {
+    return this.op('i64.lt_u', a, b);
+  }
+
+  ltS(a: Value, b: Value): Value {
+    return this.op('i64.lt_s', a, b);
+  }
+
   /** i32 -> i64 zero-extended, and i64 -> i32. */
-  extend = (a: Value): Value => this.op('i64.extend_i32_u', a);
-  wrap = (a: Value): Value => this.op('i32.wrap_i64', a);
+  extend(a: Value): Value {
+    return this.op('i64.extend_i32_u', a);
+  }
+
+  wrap(a: Value): Value {
+    return this.op('i32.wrap_i64', a);
+  }
 
   /** Zero-extends the low `sizeBytes` of an i64. */
   truncate(value: Value, sizeBytes: number): Value {
@@ -556,7 +644,7 @@ export class Builder {
 
   /** Address of the following instruction (RIP, EIP or IP as a value). */
   nextRip(): Value {
-    return this.node('next-rip', 'i64', []);
+    return this.node('next-rip', 'i64');
   }
 
   /**
@@ -571,7 +659,7 @@ export class Builder {
   /** All arithmetic flags are about to be written: what they were does not matter. Only with `lazyFlags`. */
   newFlags(): void {
     this.flagSource = undefined;
-    this.node('new-flags', 'none', []);
+    this.node('new-flags', 'none');
   }
 
   /** CF and OF alone, by the flagC word. */
@@ -587,7 +675,7 @@ export class Builder {
 
   /** The word whose bit 63 is CF. */
   carryWord(): Value {
-    return this.lazyFlags ? this.node('carry-word', 'i64', []) : this.getField('flagC');
+    return this.lazyFlags ? this.node('carry-word', 'i64') : this.getField('flagC');
   }
 
   /** The flags are those of this operation; see FlagSource. Only with `lazyFlags`. */
@@ -600,17 +688,17 @@ export class Builder {
    * Ends the first of two instructions that share a body: operands and the address are the next record's from here on.
    */
   nextRecord(): void {
-    this.node('next-record', 'none', []);
+    this.node('next-record', 'none');
   }
 
   /** The direct branch's target, truncated to its operand size. */
   target(): Value {
-    return this.node('target', 'i64', []);
+    return this.node('target', 'i64');
   }
 
   /** Goes to the direct branch's target. */
   jumpDirect(): void {
-    this.node('jump-direct', 'none', []);
+    this.node('jump-direct', 'none');
   }
 
   /** The same as a call whose return address has been pushed. */
@@ -634,16 +722,16 @@ export class Builder {
 
   /** Runs this instruction again (a repeated string instruction's next turn); interrupts are taken in between. */
   again(): void {
-    this.node('again', 'none', []);
+    this.node('again', 'none');
   }
 
   /** Back to the run loop, which goes on at the `rip` field. */
   leave(): void {
-    this.node('leave', 'none', []);
+    this.node('leave', 'none');
   }
 
   /** Back to the run loop, which goes on at the following instruction. */
   leaveNext(): void {
-    this.node('leave-next', 'none', []);
+    this.node('leave-next', 'none');
   }
 }

@@ -83,7 +83,8 @@ export function foldIdentity(name: PureOperation, args: readonly Value[]): Value
 const isMask = (value: bigint): boolean => (value & (value + 1n)) === 0n;
 
 function bitLength(value: bigint): number {
-  return value === 0n ? 0 : value.toString(2).length;
+  const high = Number(value >> 32n);
+  return high === 0 ? 32 - Math.clz32(Number(value & 0xffffffffn)) : 64 - Math.clz32(high);
 }
 
 /** How many low bits of an i64 result may be set. */
@@ -118,8 +119,7 @@ export function resultBits(name: PureOperation, args: readonly Value[]): number 
   }
 }
 
-/** How many low bits of a constant are in use. */
-export function constantBits(value: Value): number {
-  const constant = constantOf(value);
-  return constant === undefined ? 64 : bitLength(constant);
+/** How many low bits of a constant are in use, of an i32 as of the unsigned number. */
+export function constantBits(constant: bigint | number): number {
+  return typeof constant === 'bigint' ? bitLength(constant) : 32 - Math.clz32(constant);
 }

@@ -10,10 +10,31 @@ export type PureName = keyof typeof PURE_OPCODES;
 export type LaneName = keyof typeof LANE_OPCODES;
 export type MemoryName = keyof typeof MEMORY_OPCODES;
 
+/** By name, as a Map finds them faster than an object of this many members. */
+const PURE_CODES: ReadonlyMap<string, number> = new Map(Object.entries(PURE_OPCODES));
+const MEMORY_CODES: ReadonlyMap<string, number> = new Map(Object.entries(MEMORY_OPCODES));
+
+const encoder = new TextEncoder();
+/** Names that recur in every module, encoded. */
+const encodedNames = new Map<string, Uint8Array>();
+
+function encodeName(text: string): Uint8Array {
+  let encoded = encodedNames.get(text);
+  if (encoded === undefined) {
+    encoded = encoder.encode(text);
+    encodedNames.set(text, encoded);
+  }
+  return encoded;
+}
+
 /** A growing byte buffer with LEB128 numbers (5.2.2). */
 export class ByteWriter {
-  private buffer = new Uint8Array(256);
+  private buffer: Uint8Array<ArrayBuffer>;
   length = 0;
+
+  constructor(capacityBytes = 64) {
+    this.buffer = new Uint8Array(capacityBytes);
+  }
 
   private reserve(count: number): void {
     if (this.length + count <= this.buffer.length) return;
@@ -28,6 +49,10 @@ export class ByteWriter {
   }
 
   u32(value: number): void {
+    if (value >= 0 && value < 0x80) {
+      this.byte(value);
+      return;
+    }
     let rest = value >>> 0;
     while (rest >= 0x80) {
       this.byte((rest & 0x7f) | 0x80);
@@ -50,6 +75,10 @@ export class ByteWriter {
   }
 
   s64(value: bigint): void {
+    if (value >= -64n && value < 64n) {
+      this.byte(Number(value) & 0x7f);
+      return;
+    }
     let rest = BigInt.asIntN(64, value);
     if (rest >= -0x80000000n && rest <= 0x7fffffffn) {
       this.s32(Number(rest));
@@ -72,20 +101,29 @@ export class ByteWriter {
     this.length += source.length;
   }
 
+  /** A name that comes once is better given to `text`. */
   name(text: string): void {
-    const encoded = new TextEncoder().encode(text);
+    this.sized(encodeName(text));
+  }
+
+  text(text: string): void {
+    this.sized(encoder.encode(text));
+  }
+
+  private sized(encoded: Uint8Array): void {
     this.u32(encoded.length);
     this.bytes(encoded);
   }
 
+  /** What has been written; stays what it is only as long as nothing more is. */
   finish(): Uint8Array<ArrayBuffer> {
-    return this.buffer.slice(0, this.length);
+    return this.buffer.subarray(0, this.length);
   }
 }
 
 /** A function body: instructions in order; locals are declared as they are asked for. */
 export class FunctionWriter {
-  readonly code = new ByteWriter();
+  readonly code = new ByteWriter(1024);
   private readonly localTypes: WasmType[] = [];
   private readonly parameterCount: number;
   /** Blocks, loops and ifs that are open: a branch's label is counted from here. */
@@ -111,7 +149,7 @@ export class FunctionWriter {
   }
 
   pure(name: PureName): void {
-    this.opcode(PURE_OPCODES[name]);
+    this.opcode(PURE_CODES.get(name)!);
   }
 
   lane(name: LaneName, lane: number): void {
@@ -126,7 +164,7 @@ export class FunctionWriter {
 
   /** A load or store. `alignLog2` is a promise for atomics, a hint otherwise. */
   memory(name: MemoryName, offset: number, alignLog2 = 0): void {
-    this.opcode(MEMORY_OPCODES[name]);
+    this.opcode(MEMORY_CODES.get(name)!);
     this.code.u32(alignLog2);
     this.code.u32(offset);
   }
@@ -262,23 +300,24 @@ export class FunctionWriter {
 
   /** The body as the code section holds it: size, locals in runs of one type, instructions, end. */
   finish(): Uint8Array {
-    const body = new ByteWriter();
+    const locals = new ByteWriter();
     const runs: [number, WasmType][] = [];
     for (const type of this.localTypes) {
       const last = runs.at(-1);
       if (last !== undefined && last[1] === type) last[0]++;
       else runs.push([1, type]);
     }
-    body.u32(runs.length);
+    locals.u32(runs.length);
     for (const [count, type] of runs) {
-      body.u32(count);
-      body.byte(VALUE_TYPE_CODES[type]);
+      locals.u32(count);
+      locals.byte(VALUE_TYPE_CODES[type]);
     }
-    body.bytes(this.code.finish());
-    body.byte(0x0b);
-    const sized = new ByteWriter();
-    sized.u32(body.length);
-    sized.bytes(body.finish());
+    const size = locals.length + this.code.length + 1;
+    const sized = new ByteWriter(size + 5);
+    sized.u32(size);
+    sized.bytes(locals.finish());
+    sized.bytes(this.code.finish());
+    sized.byte(0x0b);
     return sized.finish();
   }
 }
@@ -302,7 +341,7 @@ export class ModuleWriter {
   private readonly elements: { offset: number; functions: number[] }[] = [];
 
   type(parameters: readonly WasmType[], results: readonly WasmType[]): number {
-    const key = `${parameters.join()}->${results.join()}`;
+    const key = `${parameters.join('')}->${results.join('')}`;
     const known = this.types.findIndex((type) => type.key === key);
     if (known >= 0) return known;
     this.types.push({ key, parameters, results });
@@ -377,10 +416,11 @@ export class ModuleWriter {
   }
 
   finish(): Uint8Array<ArrayBuffer> {
-    const module = new ByteWriter();
+    const codeBytes = this.functions.reduce((sum, { body }) => sum + (body?.length ?? 0), 0);
+    const module = new ByteWriter(codeBytes + 2048);
     module.bytes(new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]));
-    const section = (id: number, fill: (writer: ByteWriter) => void): void => {
-      const content = new ByteWriter();
+    const section = (id: number, fill: (writer: ByteWriter) => void, capacityBytes = 256): void => {
+      const content = new ByteWriter(capacityBytes);
       fill(content);
       module.byte(id);
       module.u32(content.length);
@@ -456,13 +496,14 @@ export class ModuleWriter {
         }
       });
     }
-    section(10, (writer) => {
+    const writeBodies = (writer: ByteWriter): void => {
       writer.u32(this.functions.length);
       for (const { body } of this.functions) {
         if (body === undefined) throw new Error('a declared function has no body');
         writer.bytes(body);
       }
-    });
+    };
+    section(10, writeBodies, codeBytes + 5);
     if (this.names.length > 0) {
       section(0, (writer) => {
         writer.name('name');
@@ -470,7 +511,7 @@ export class ModuleWriter {
         map.u32(this.names.length);
         for (const [index, name] of this.names) {
           map.u32(index);
-          map.name(name);
+          map.text(name);
         }
         writer.byte(1);
         writer.u32(map.length);

@@ -74,12 +74,11 @@ export class BatchTranslator {
     };
     const read = new Set<number>();
     const ensure = (delta: number): boolean => {
+      if (read.has(delta)) return true;
       if (!has(delta)) return false;
-      if (!read.has(delta)) {
-        read.add(delta);
-        const from = GUEST_RAM_OFFSET + job.pages[delta + REACH]! * PAGE_BYTES;
-        copy.set(guest.subarray(from, from + PAGE_BYTES), (delta + REACH) * PAGE_BYTES);
-      }
+      read.add(delta);
+      const from = GUEST_RAM_OFFSET + job.pages[delta + REACH]! * PAGE_BYTES;
+      copy.set(guest.subarray(from, from + PAGE_BYTES), (delta + REACH) * PAGE_BYTES);
       return true;
     };
     const spans: { first: number; end: number }[] = [];

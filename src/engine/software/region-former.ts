@@ -6,8 +6,9 @@ import { BASE_RIP, SEGMENT_INDEX } from '../../decode/instruction.ts';
 import type { RegionBlock, RegionCode } from '../../emit/region.ts';
 import { Builder, type InstructionLift, type OperandLift, type Statement } from '../../ir/builder.ts';
 import { segmentOffset } from '../../ir/guest-state.ts';
+import type { Row } from '../../isa/row.ts';
 import { LIFTS } from '../../lift/lifts.ts';
-import { formOf, registerOffset } from './forms.ts';
+import { registerOffset } from './forms.ts';
 
 const MAXIMUM_INSTRUCTIONS = 400;
 const MAXIMUM_BLOCKS = 100;
@@ -31,13 +32,16 @@ const RECORD_READERS: ReadonlySet<string> = new Set([
   'xrstor',
 ]);
 
-/** The form of an instruction with its operands known. Undefined where a region cannot hold it. */
-function constantLift(instruction: Instruction): InstructionLift | undefined {
-  if (instruction.codeSize !== 64 || instruction.row.feature === 'x87' || instruction.row.feature === 'mmx')
-    return undefined;
-  const { lift } = formOf(instruction);
+/**
+ * An instruction with its operands known; what is relative to RIP is relative to the page of `nextOffset`, where the
+ * next one lies. Undefined where a region cannot hold it.
+ */
+function constantLift(instruction: Instruction, nextOffset: number): InstructionLift | undefined {
+  const { row } = instruction;
+  if (instruction.codeSize !== 64 || row.feature === 'x87' || row.feature === 'mmx') return undefined;
   const operands: OperandLift[] = [];
-  for (const [position, operand] of instruction.operands.entries()) {
+  for (let position = 0; position < instruction.operands.length; position++) {
+    const operand = instruction.operands[position]!;
     switch (operand.kind) {
       case 'register': {
         if (operand.file === 'mmx') return undefined;
@@ -54,7 +58,7 @@ function constantLift(instruction: Instruction): InstructionLift | undefined {
           base: ripRelative ? -1 : operand.base,
           index: operand.index,
           scaleShift: operand.scaleShift,
-          displacement: operand.displacement,
+          displacement: ripRelative ? operand.displacement + BigInt(nextOffset) : operand.displacement,
           ripRelative,
           segment: based ? segmentOffset(operand.segment) : undefined,
         };
@@ -62,7 +66,7 @@ function constantLift(instruction: Instruction): InstructionLift | undefined {
         break;
       }
       case 'immediate': {
-        const one = instruction.row.operands[position] === '1';
+        const one = row.operands[position] === '1';
         const value = BigInt.asUintN(64, one ? 1n : operand.value);
         operands.push({ kind: 'immediate', value, sizeBytes: operand.sizeBytes });
         break;
@@ -74,7 +78,17 @@ function constantLift(instruction: Instruction): InstructionLift | undefined {
         return undefined;
     }
   }
-  return { ...lift, operands };
+  return {
+    lift: row.lift,
+    mnemonic: row.mnemonic,
+    condition: row.condition ?? 0,
+    operands,
+    operandBytes: instruction.operandBytes,
+    addressBytes: instruction.addressBytes,
+    long: true,
+    lock: instruction.lock,
+    repeat: instruction.repeat,
+  };
 }
 
 function isTranslatable(statements: readonly Statement[]): boolean {
@@ -83,6 +97,32 @@ function isTranslatable(statements: readonly Statement[]): boolean {
     if (statement.kind === 'call' && RECORD_READERS.has(statement.name!)) return false;
     return isTranslatable(statement.whenTrue ?? []) && isTranslatable(statement.whenFalse ?? []);
   });
+}
+
+/** What is known of the forms met so far: by row, then by what else decides what the lifting function calls. */
+const translatableForms = new Map<Row, Map<number, boolean>>();
+
+/** Whether regions can hold instructions of this one's form: its lifting function is tried once. */
+function hasTranslatableForm(instruction: Instruction, lift: InstructionLift): boolean {
+  let key = (instruction.operandBytes << 4) | instruction.addressBytes;
+  key = (key << 3) | (instruction.lock ? 4 : 0) | ['none', 'repz', 'repnz'].indexOf(instruction.repeat);
+  for (const operand of lift.operands) {
+    const isMemory = operand.kind === 'memory';
+    key = key * 2 + (isMemory ? 1 : 0);
+  }
+  let forms = translatableForms.get(instruction.row);
+  if (forms === undefined) {
+    forms = new Map();
+    translatableForms.set(instruction.row, forms);
+  }
+  let translatable = forms.get(key);
+  if (translatable === undefined) {
+    const probe = new Builder(true);
+    LIFTS[lift.lift]!(probe, lift);
+    translatable = isTranslatable(probe.body);
+    forms.set(key, translatable);
+  }
+  return translatable;
 }
 
 interface Decoded {
@@ -104,15 +144,6 @@ export interface CodeSource {
   taken(offset: number): boolean;
   /** Offsets near an indirect jump where indirect jumps have been seen to go, those seen most often first. */
   landings(offset: number): readonly number[];
-}
-
-/** Relative operands carry the displacement to add to the next instruction's offset. */
-function relocate(lift: InstructionLift, nextOffset: number): InstructionLift {
-  const operands = lift.operands.map((operand): OperandLift => {
-    if (operand.kind !== 'memory' || operand.place?.ripRelative !== true) return operand;
-    return { ...operand, place: { ...operand.place, displacement: operand.place.displacement + BigInt(nextOffset) } };
-  });
-  return { ...lift, operands };
 }
 
 export interface Region extends RegionCode {
@@ -171,13 +202,9 @@ export function formRegion(source: CodeSource, entry: number, maximum = MAXIMUM_
 function translate(source: CodeSource, offset: number): Decoded | undefined {
   const instruction = source.decode(offset);
   if (instruction === undefined) return undefined;
-  const lift = constantLift(instruction);
-  const write = LIFTS[instruction.row.lift];
-  if (lift === undefined || write === undefined) return undefined;
-  const probe = new Builder(true);
-  write(probe, lift);
-  if (!isTranslatable(probe.body)) return undefined;
   const next = offset + instruction.lengthBytes;
+  const lift = constantLift(instruction, next);
+  if (lift === undefined || LIFTS[lift.lift] === undefined || !hasTranslatableForm(instruction, lift)) return undefined;
   const relative = instruction.operands.find((operand) => operand.kind === 'relative');
   let target = relative?.kind === 'relative' ? next + relative.displacement : undefined;
   if (target === undefined && instruction.repeat !== 'none') target = offset;
@@ -211,7 +238,7 @@ function buildBlock(decoded: ReadonlyMap<number, Decoded>, leaders: ReadonlySet<
     const { instruction, lift, target, calls, landings } = found;
     const next = offset + instruction.lengthBytes;
     body.instruction(offset, next, target, landings);
-    LIFTS[lift.lift]!(body, relocate(lift, next));
+    LIFTS[lift.lift]!(body, lift);
     if (!fallsThrough(instruction)) return { offset: first, body, next: undefined };
     if (calls || leaders.has(next)) return { offset: first, body, next };
     offset = next;
