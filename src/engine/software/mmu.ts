@@ -316,6 +316,7 @@ export class Mmu implements LinearMemory {
     }
     const marks = PTE.A | (write ? PTE.D : 0);
     if ((entryLow & marks) !== marks) {
+      if (this.peeking) return false;
       entryLow |= marks;
       this.markEntry(at * 4 - GUEST_RAM_OFFSET, entryLow);
     }

@@ -402,19 +402,10 @@ export class SoftwareVcpu implements Vcpu {
     };
   }
 
-  /** The physical page `delta` pages from an address, if it can be executed now. */
+  /** The physical page `delta` pages from an address, if code there has been executed and can be now. */
   private physicalCodePage(linear: bigint, delta: number): number | undefined {
-    const { cpu } = this;
     const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
-    const cr2 = cpu.get(STATE.cr2);
-    try {
-      const guestPhysical = this.mmu.fetch(Number(at & 0xfffff000n) | 0, Number(at >> 32n) | 0);
-      return guestPhysical < this.ramBytes ? guestPhysical / 4096 : undefined;
-    } catch (error) {
-      if (!(error instanceof GuestFault)) throw error;
-      cpu.set(STATE.cr2, cr2);
-      return undefined;
-    }
+    return this.mmu.peekCode(Number(at & 0xfffff000n) | 0, Number(at >> 32n) | 0);
   }
 
   private verifyRegion(record: number): boolean {
