@@ -3,7 +3,7 @@
 
 import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
-import { type CoreName, FIRST_REGION, FLAG_KIND, type Imports } from './imports.ts';
+import { type CoreName, FIRST_REGION, FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
 import { BRANCH_COUNT, CODE_TLB, HEAT, RECORD, SITE } from './record.ts';
 
 /** Nested calls at most: their frames lie on the thread's stack. */
@@ -685,13 +685,18 @@ function settleFlagWords(imports: Imports): FunctionWriter {
 }
 
 function settleFlags(imports: Imports): FunctionWriter {
-  const f = new FunctionWriter(4);
-  f.get(1);
+  const f = new FunctionWriter(5);
+  const [KIND, FIRST, SECOND, CARRY] = [1, 2, 3, 4];
+  const kind = f.local('i32');
+  f.get(KIND);
+  f.i32(FLAG_CARRY - 1);
+  f.pure('i32.and');
+  f.tee(kind);
   f.if();
   f.get(CPU);
-  f.get(1);
-  f.get(2);
-  f.get(3);
+  f.get(kind);
+  f.get(FIRST);
+  f.get(SECOND);
   f.call(imports.core.writeFlagWords);
   f.get(CPU);
   f.i32(0);
@@ -699,6 +704,14 @@ function settleFlags(imports: Imports): FunctionWriter {
   f.else();
   f.get(CPU);
   f.call(imports.core.settleFlagWords);
+  f.end();
+  f.get(KIND);
+  f.i32(FLAG_CARRY);
+  f.pure('i32.and');
+  f.if();
+  f.get(CPU);
+  f.get(CARRY);
+  f.memory('i64.store', STATE.flagC.offset);
   f.end();
   return f;
 }

@@ -63,8 +63,11 @@ export const CORE = {
   writeFlagWords: [['i32', 'i32', 'i64', 'i64'], []],
   /** Writes the flag words of the operation that is noted in the state; none may be. */
   settleFlagWords: [['i32'], []],
-  /** Makes the words in memory those of (cpu, kind | sizeBytes << 8, first, second), `none`: of what the state notes. */
-  settleFlags: [['i32', 'i32', 'i64', 'i64'], []],
+  /**
+   * Makes the words in memory those of (cpu, kind | sizeBytes << 8, first, second, carry), `none`: of what the state
+   * notes. With FLAG_CARRY, flagC is `carry`.
+   */
+  settleFlags: [['i32', 'i32', 'i64', 'i64', 'i64'], []],
   /** Goes to an offset in CS and runs at least one instruction there by its own handler. */
   interpret: [['i32', 'i32', 'i64'], ['i32']],
   /** The target of the record's direct branch. */
@@ -90,6 +93,9 @@ export const CORE = {
  * the result and a word whose bit n is the carry out of bit n. `none`: the words in memory are right.
  */
 export const FLAG_KIND = { none: 0, add: 1, subtract: 2, logic: 3, increment: 4, decrement: 5, carries: 6 } as const;
+
+/** Added to a kind: a later operation has changed CF and OF alone, and left the word flagC. */
+export const FLAG_CARRY = 0x10000;
 
 export type CoreName = keyof typeof CORE;
 

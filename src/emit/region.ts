@@ -15,7 +15,7 @@ import type { FunctionWriter, WasmType } from '../wasm/encoder.ts';
 import { pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter } from './handler.ts';
-import { FLAG_KIND, type Imports } from './imports.ts';
+import { FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
 import { RECORD, REGION_RECORD, SITE } from './record.ts';
 import {
   describeBlock,
@@ -116,6 +116,7 @@ class RegionEmitter extends HandlerEmitter {
   private readonly flagKind: number;
   private readonly flagFirst: number;
   private readonly flagSecond: number;
+  private readonly flagCarry: number;
   private readonly leaving: number;
   private sites = 0;
   private place: Place = {
@@ -141,6 +142,7 @@ class RegionEmitter extends HandlerEmitter {
     this.target = f.local('i64');
     this.flagFirst = f.local('i64');
     this.flagSecond = f.local('i64');
+    this.flagCarry = f.local('i64');
     this.budget = f.local('i32');
     this.why = f.local('i32');
     this.flagKind = f.local('i32');
@@ -407,11 +409,14 @@ class RegionEmitter extends HandlerEmitter {
     this.variables = new Map();
     this.hosts = new Map();
     this.instructionIndex.push({ block: this.flow.blocks.get(offset)!, index: 0 });
+    const { inBranch } = this;
+    this.inBranch = false;
     this.body(block.body.body);
     this.endInstruction();
     if (block.next !== undefined) this.goTo(block.next, offset);
     this.pin([]);
     this.releaseTemporaries();
+    this.inBranch = inBranch;
     this.instructionIndex.pop();
     this.place = outer;
     [this.locals, this.variables, this.hosts] = [locals, variables, hosts];
@@ -426,14 +431,12 @@ class RegionEmitter extends HandlerEmitter {
     if (known !== undefined && !this.code.single) {
       const backward = known <= graph.position.get(from)!;
       if (!backward || graph.dominates(offset, from)) {
-        this.settleFlags();
         if (backward) this.branch('loop', offset);
         else if (graph.isMerge(offset)) this.branch('block', offset);
         else this.tree(offset);
         return;
       }
     }
-    this.settleFlags();
     this.setTarget(offset);
     this.leaveDirty(this.place.dirty);
   }
@@ -453,24 +456,14 @@ class RegionEmitter extends HandlerEmitter {
     this.branch('exit', this.flow.exitFor(dirty));
   }
 
-  /** Leaves at the present place for the target, whatever the flags are here. */
+  /** Leaves at the present place for the target. */
   private leaveHere(): void {
-    const { flags } = this.place;
-    this.settleFlags();
     this.leaveDirty(this.place.dirty);
-    this.place.flags = flags;
   }
 
   /** The same if the i32 on the stack is not 0. */
   private leaveHereIf(): void {
-    const { f, place } = this;
-    if (place.flags.kind === 'lazy' && place.flags.carry !== undefined) {
-      f.if();
-      this.leaveHere();
-      f.end();
-      return;
-    }
-    this.branchIf('exit', this.flow.exitFor(place.dirty));
+    this.branchIf('exit', this.flow.exitFor(this.place.dirty));
   }
 
   private exit(): void {
@@ -546,7 +539,6 @@ class RegionEmitter extends HandlerEmitter {
     const { f, place } = this;
     const landings = place.instruction!.landings.filter((offset) => this.graph.position.has(offset));
     if (landings.length > 0 && !this.code.single) {
-      this.settleFlags();
       const distance = this.temporary('i64');
       this.push(target);
       f.get(this.codePage);
@@ -632,28 +624,44 @@ class RegionEmitter extends HandlerEmitter {
     f.get(this.flagKind);
     f.get(this.flagFirst);
     f.get(this.flagSecond);
+    f.get(this.flagCarry);
   }
 
-  /** Makes the flag locals say what the flags are here: they do but for a carry of its own. */
-  private settleFlags(): void {
-    if (this.place.flags.kind === 'lazy' && this.place.flags.carry !== undefined) this.flushFlags();
+  /** Pushes the operands of settleFlags but for the first. */
+  private pushLazy({ first, second, carry }: Extract<StaticFlags, { kind: 'lazy' }>): void {
+    const { f } = this;
+    this.push(first);
+    this.push(second);
+    if (carry === undefined) f.i64(0n);
+    else this.push(carry);
   }
 
   /** Notes the flags in the state, as the next region expects them. */
   private storeFlags(): void {
     const { f } = this;
-    if (this.place.flags.kind === 'lazy' && this.place.flags.carry !== undefined) this.flushFlags();
     const { flags } = this.place;
     if (flags.kind === 'lazy') {
+      if (flags.carry !== undefined) {
+        this.flushFlags();
+        return;
+      }
       this.setField('flagKind', () => f.i32(FLAG_KIND[flags.name] | (flags.size << 8)));
       this.setField('flagFirst', () => this.push(flags.first));
       if (flags.name !== 'logic') this.setField('flagSecond', () => this.push(flags.second));
     } else if (flags.kind === 'dynamic') {
       f.get(this.flagKind);
       f.if();
+      f.get(this.flagKind);
+      f.i32(FLAG_CARRY);
+      f.pure('i32.and');
+      f.if();
+      this.pushFlagLocals();
+      f.call(this.imports.core.settleFlags);
+      f.else();
       this.setField('flagKind', () => f.get(this.flagKind));
       this.setField('flagFirst', () => f.get(this.flagFirst));
       this.setField('flagSecond', () => f.get(this.flagSecond));
+      f.end();
       f.end();
     }
   }
@@ -671,12 +679,9 @@ class RegionEmitter extends HandlerEmitter {
       f.call(this.imports.core.settleFlags);
     } else {
       f.get(CPU);
-      f.i32(FLAG_KIND[flags.name] | (flags.size << 8));
-      this.push(flags.first);
-      this.push(flags.second);
+      f.i32(FLAG_KIND[flags.name] | (flags.size << 8) | (flags.carry === undefined ? 0 : FLAG_CARRY));
+      this.pushLazy(flags);
       f.call(this.imports.core.settleFlags);
-      const { carry } = flags;
-      if (carry !== undefined) this.setField('flagC', () => this.push(carry));
     }
     f.i32(FLAG_KIND.none);
     f.set(this.flagKind);
@@ -690,6 +695,12 @@ class RegionEmitter extends HandlerEmitter {
     if (flags.kind === 'lazy' && flags.carry !== undefined) {
       this.push(flags.carry);
     } else if (flags.kind === 'dynamic') {
+      f.get(this.flagKind);
+      f.i32(FLAG_CARRY);
+      f.pure('i32.and');
+      f.if('i64');
+      f.get(this.flagCarry);
+      f.else();
       // A step keeps the carry's word as it is: counting loops are made of steps.
       f.get(this.flagKind);
       f.i32(0xfe);
@@ -704,6 +715,7 @@ class RegionEmitter extends HandlerEmitter {
       f.i32(FLAG_KIND.none);
       f.set(this.flagKind);
       this.loadField('flagC');
+      f.end();
       f.end();
     } else {
       this.flushFlags();
@@ -803,12 +815,22 @@ class RegionEmitter extends HandlerEmitter {
         const local = this.locals.get(carry.id);
         if (local !== undefined) place.pinned.set(local, 'i64');
         const { flags } = place;
+        if (flags.kind === 'words') {
+          this.setField('flagC', () => this.push(carry));
+          return;
+        }
         if (flags.kind === 'lazy') {
           place.flags = { ...flags, carry };
+          f.i32(FLAG_KIND[flags.name] | (flags.size << 8) | FLAG_CARRY);
         } else {
-          this.flushFlags();
-          this.setField('flagC', () => this.push(carry));
+          place.flags = DYNAMIC;
+          f.get(this.flagKind);
+          f.i32(FLAG_CARRY);
+          f.pure('i32.or');
         }
+        f.set(this.flagKind);
+        this.push(carry);
+        f.set(this.flagCarry);
         return;
       }
       case 'get-field':
@@ -927,7 +949,6 @@ class RegionEmitter extends HandlerEmitter {
     const touches = this.touchesFlags(value.whenTrue!) || this.touchesFlags(value.whenFalse!);
     if (touches) {
       // The sides meet with the flags in the locals.
-      this.settleFlags();
       this.place.flags = DYNAMIC;
     }
     const outer = this.inBranch;
@@ -936,11 +957,11 @@ class RegionEmitter extends HandlerEmitter {
     const { dirty } = this.place;
     this.push(value.args[0]!);
     f.if();
-    this.side(value.whenTrue!, touches);
+    this.side(value.whenTrue!);
     if (value.whenFalse!.length > 0) {
       [this.place.flags, this.place.dirty] = [flags, dirty];
       f.else();
-      this.side(value.whenFalse!, touches);
+      this.side(value.whenFalse!);
     }
     f.end();
     // What either side has pinned stays out of use until this instruction ends.
@@ -952,10 +973,9 @@ class RegionEmitter extends HandlerEmitter {
     this.inBranch = outer;
   }
 
-  private side(statements: readonly Statement[], touches: boolean): void {
+  private side(statements: readonly Statement[]): void {
     const before = new Map(this.place.pinned);
     this.body(statements);
-    if (touches) this.settleFlags();
     for (const [local, type] of before) this.place.pinned.set(local, type);
   }
 
