@@ -10,10 +10,13 @@ export class TierClock {
     this.lastMs = performance.now();
   }
 
-  poll(translated: boolean): void {
+  /** Counts the time since the last call, and gives it. */
+  poll(translated: boolean): number {
     const nowMs = performance.now();
-    if (translated) this.translatedMs += nowMs - this.lastMs;
-    else this.interpretedMs += nowMs - this.lastMs;
+    const elapsedMs = nowMs - this.lastMs;
+    if (translated) this.translatedMs += elapsedMs;
+    else this.interpretedMs += elapsedMs;
     this.lastMs = nowMs;
+    return elapsedMs;
   }
 }

@@ -41,6 +41,7 @@ import { GuestFault } from './guest-fault.ts';
 import { HandlerTable, SPECIAL_HANDLERS } from './handler-table.ts';
 import { GUEST_RAM_OFFSET, layoutVcpu } from './layout.ts';
 import { Mmu } from './mmu.ts';
+import { PollInterval } from './poll-interval.ts';
 import * as image from './processor-state.ts';
 import type { RuntimeFunctions } from './runtime-functions.ts';
 import * as system from './system-registers.ts';
@@ -50,12 +51,10 @@ import type { TranslationPort } from './translation.ts';
 import { type CodeAround, Translator } from './translator.ts';
 import { X87 } from './x87.ts';
 
-/** Jumps between two polls: some 100 microseconds of work. */
-const BUDGET = 4096;
-/** Polls at one place before it is translated: about a millisecond of its work. */
-const DEFAULT_SAMPLES = 6;
+/** Polls at one place before it is translated: some hundreds of microseconds of its work. */
+const DEFAULT_SAMPLES = 10;
 /** A place that is jumped to so often counts as sampled once. */
-const JUMPS_PER_SAMPLE = 50;
+const JUMPS_PER_SAMPLE = 120;
 
 /** Instructions that a conditional jump behind them may share a handler with. */
 const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
@@ -83,7 +82,7 @@ export interface SoftwareVcpuOptions {
   readonly translation?: TranslationPort;
   /** Single steps run translated code where there can be some; for tests of the translator. */
   readonly translateSteps?: boolean;
-  /** Jumps between two polls; 1 polls at every jump that is taken. */
+  /** Jumps between two polls, where they are not to follow the time; 1 polls at every jump that is taken. */
   readonly pollInterval?: number;
   /** 64 random bits, for RDRAND; the host's by default. */
   readonly random?: () => bigint;
@@ -104,7 +103,7 @@ export class SoftwareVcpu implements Vcpu {
   private readonly bytes: Uint8Array;
   private readonly ramBytes: number;
   private readonly base: number;
-  private readonly pollInterval: number;
+  private readonly pollInterval: PollInterval;
   private readonly random: () => bigint;
   private readonly msrs = resetMsrs();
   private readonly systemContext: system.SystemContext;
@@ -133,7 +132,7 @@ export class SoftwareVcpu implements Vcpu {
     this.hotAfter = samples === Number.POSITIVE_INFINITY ? 0x7fffffff : Math.max(1, samples * JUMPS_PER_SAMPLE);
     this.ramBytes = ramBytes;
     this.base = layout.stateOffset;
-    this.pollInterval = options.pollInterval ?? BUDGET;
+    this.pollInterval = new PollInterval(options.pollInterval);
     this.random = options.random ?? (() => crypto.getRandomValues(new BigUint64Array(1))[0]!);
     this.view = new DataView(memory.buffer);
     this.bytes = new Uint8Array(memory.buffer);
@@ -424,7 +423,7 @@ export class SoftwareVcpu implements Vcpu {
   /** The budget is used up at `rip`, in a region by its record: true when the run loop is wanted. */
   private pollInside(region: number): boolean {
     if (this.single || this.code.full || this.slow || this.loopWanted) return true;
-    this.noteTier(region);
+    this.pollInterval.adapt(this.noteTier(region));
     const { host } = this;
     if (host.poll() || this.singleNext) return true;
     this.translator.collect();
@@ -432,14 +431,14 @@ export class SoftwareVcpu implements Vcpu {
     const waiting = host.interruptPending();
     if (this.nmiPending || (waiting && (this.eflagsSystem & EFLAGS.IF) !== 0)) return true;
     if (waiting) this.cpu.set32(STATE.interruptWaiting, 1);
-    this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval - 1, true);
+    this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval.current - 1, true);
     if (this.translates) this.sampleAt(this.cpu.get(STATE.rip));
     return this.code.full;
   }
 
   /** Counts the time since the last poll for the record that polls, or that is about to run. */
-  private noteTier(record: number): void {
-    this.tiers.poll(record !== 0 && this.view.getUint16(record + RECORD.handler, true) >= FIRST_REGION);
+  private noteTier(record: number): number {
+    return this.tiers.poll(record !== 0 && this.view.getUint16(record + RECORD.handler, true) >= FIRST_REGION);
   }
 
   /** Sums since the beginning; names that end in `Ms` are times, `recordBytes` and `codeBytesLive` are levels. */
@@ -1056,7 +1055,7 @@ export class SoftwareVcpu implements Vcpu {
     if (this.halted || budget <= 0) {
       if (this.host.poll()) return { kind: 'interrupted' };
       this.translator.collect();
-      budget = this.pollInterval;
+      budget = this.pollInterval.current;
       this.polled = true;
     }
     // Turns count too: exceptions and system calls that lead to each other need no jump.
