@@ -54,7 +54,7 @@ import { X87 } from './x87.ts';
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
 const DEFAULT_SAMPLES = 10;
 /** A place that is jumped to so often counts as sampled once. */
-const JUMPS_PER_SAMPLE = 120;
+const JUMPS_PER_SAMPLE = 400;
 
 /** Instructions that a conditional jump behind them may share a handler with. */
 const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
