@@ -47,5 +47,6 @@ test('code that is not mapped reads as nothing', () => {
   const reader = createReader([0x90]);
   const { instruction, bytes } = reader.read(0x7000_0000n);
   assert.equal(instruction, undefined);
+  assert.equal(reader.mayFallTo(0x7000_0000n, 0x7000_0001n), undefined);
   assert.equal(bytes.length, 0);
 });

@@ -50,11 +50,11 @@ export class CodeReader {
 
   /**
    * Whether a run from `rip`, where the processor stands, may come to `target` without taking a jump. Looks no further
-   * than the page of `rip`: behind its end the answer is yes.
+   * than the page of `rip`: behind its end the answer is yes. undefined where the page cannot be fetched from now.
    */
-  mayFallTo(rip: bigint, target: bigint): boolean {
+  mayFallTo(rip: bigint, target: bigint): boolean | undefined {
     const start = this.locate(rip);
-    if (start === undefined) return false;
+    if (start === undefined) return undefined;
     const codeSize = this.codeSize;
     const left = PAGE_BYTES - (start % PAGE_BYTES);
     const distance = target - rip;

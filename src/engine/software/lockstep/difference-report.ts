@@ -66,8 +66,11 @@ export class LeaderDistance {
     });
   }
 
-  /** True when the processor is nearer than ever: keep() is wanted. */
-  measure(cpu: CpuState, consumed: boolean): boolean {
+  /**
+   * True when the processor is nearer than ever: keep() is wanted. `differingPages` is asked where RIP, the general
+   * registers and the calls are the leader's: of such places the one with fewest counts.
+   */
+  measure(cpu: CpuState, consumed: boolean, differingPages: () => number): boolean {
     let distance = consumed ? 0 : WEIGHT.calls;
     if (cpu.get(STATE.rip) !== this.leader.rip) distance += WEIGHT.rip;
     const at = cpu.offset + gprOffset(0);
@@ -77,6 +80,7 @@ export class LeaderDistance {
         cpu.view.getInt32(at + 4 * k + 4, true) === this.gprs[k + 1];
       if (!same) distance++;
     }
+    if (distance === 0) distance = 1 - 1 / (1 + differingPages());
     if (distance >= this.smallest) return false;
     this.smallest = distance;
     return true;

@@ -6,6 +6,7 @@
 // straight way may pass the leader's place.
 
 import { gprOffset, STATE } from '../../../ir/guest-state.ts';
+import { CR0, EFER } from '../../../isa/control-registers.ts';
 import { MSR } from '../../../isa/msrs.ts';
 import type { StepResult, VcpuExit, VcpuHost } from '../../vcpu.ts';
 import type { VcpuState } from '../../vcpu-state.ts';
@@ -14,7 +15,14 @@ import { SoftwareVcpu, type SoftwareVcpuOptions } from '../vcpu.ts';
 import { CodeReader } from './code-reader.ts';
 import { type DifferenceCause, LeaderDistance, type TracedInstruction } from './difference-report.ts';
 import { dataCalls, type HostCallLog, UnexpectedHostCall } from './host-calls.ts';
-import { findDifferingPages, findWritablePages, isAccessedAhead, isSamePage, PageJournal } from './page-journal.ts';
+import {
+  everyWritablePage,
+  findDifferingPages,
+  isAccessedAhead,
+  isPageTable,
+  isSamePage,
+  PageJournal,
+} from './page-journal.ts';
 import { isSameState } from './state-comparison.ts';
 
 const PAGE_BYTES = 4096;
@@ -40,14 +48,25 @@ export type Meeting = 'met' | DifferenceCause;
 export interface Trace {
   /** The state that resembles the leader's most. */
   readonly nearest: VcpuState;
-  /** What ran before it. */
+  /** How many instructions ran before it, and the last of them. */
+  readonly count: number;
   readonly instructions: readonly TracedInstruction[];
   /** The instructions that last changed the watched bytes, in their order; undefined where none did. */
   readonly writers: readonly (TracedInstruction | undefined)[];
 }
 
+export interface TraceOptions {
+  /** What counts is where the follower stopped, not where it was nearest. */
+  readonly toTheEnd?: boolean;
+  /** Host offsets of bytes whose writers are wanted. */
+  readonly watched?: readonly number[];
+  /** So many instructions and no more. */
+  readonly maximumInstructions?: number;
+}
+
 /** A trace under way. */
 interface Tracing {
+  readonly maximumInstructions: number;
   readonly rips: bigint[];
   readonly distance: LeaderDistance;
   readonly watches: { readonly hostOffset: number; value: number; writer: bigint | undefined }[];
@@ -90,8 +109,11 @@ export class Follower {
   private meets = true;
   private met = false;
   private careful = false;
-  private atStart = true;
+  private stepped = false;
   private turnsLeft = 0;
+  /** Jumps in this attempt, and up to how many a meeting comes suspiciously soon. */
+  private jumps = 0;
+  private soonJumps = 0;
   /** The leader's registers were met, but not its memory. */
   private refused = false;
   /** Low half of RIP -> NO_WAY, or bytes of the count register (0 for one that is not repeated): see stepsTo(). */
@@ -165,7 +187,10 @@ export class Follower {
 
   /** Takes a page over if it differs only in accessed bits that the leader has set ahead of its execution. */
   private adopt(page: number): boolean {
-    if (!isAccessedAhead(this.words, this.leaderWords, page)) return false;
+    const { leaderWords, ramBytes } = this;
+    if (!isAccessedAhead(this.words, leaderWords, page)) return false;
+    const roots = [this.start, this.target].filter(isLongMode).map(({ cr3 }) => Number((cr3 >> 12n) & 0xfff_ffffn));
+    if (!roots.some((root) => isPageTable(leaderWords, ramBytes, root, page))) return false;
     this.adoptedPages++;
     this.copy(page * PAGE_BYTES, PAGE_BYTES);
     return true;
@@ -182,11 +207,15 @@ export class Follower {
     this.startNmi = true;
   }
 
-  /** Runs to where the leader stands. `exit`: how the leader's run ended, if it did. */
-  follow(target: VcpuState, exit: VcpuExit | undefined): Meeting {
+  /**
+   * Runs to where the leader stands. `exit`: how the leader's run ended, if it did; `leaderJumps`: about how many jumps
+   * it took to there.
+   */
+  follow(target: VcpuState, exit: VcpuExit | undefined, leaderJumps: number): Meeting {
     this.setTarget(target);
     this.meets = exit?.kind !== 'shutdown';
     this.refused = false;
+    this.soonJumps = leaderJumps / 4;
     const before = this.turns;
     this.careful = !this.meets || !this.returns;
     this.turnsLeft = this.careful ? this.settings.maximumTurns : this.settings.freeJumps;
@@ -217,35 +246,40 @@ export class Follower {
     return 'met';
   }
 
-  /** Pages that were touched since the last meeting and are not as the leader's. */
+  /** Pages that it has touched since the last meeting, or the leader may have, that are not the same. */
   changedPages(): number[] {
-    return this.journal.differences(this.leaderWords).filter((page) => !this.adopt(page));
+    const pages = new Set(this.journal.differences(this.leaderWords));
+    everyWritablePage(this.leaderWords, (page) => {
+      if (!isSamePage(this.words, this.leaderWords, page)) pages.add(page);
+      return true;
+    });
+    return [...pages].filter((page) => !this.adopt(page));
   }
 
   /**
-   * Goes back to the last meeting and runs from there, one instruction at a time: to where the registers are those of
-   * `target`, or to where it cannot go on. What counts is where it was nearest, or with `toTheEnd` where it stopped.
-   * `watched`: host offsets of bytes whose writers are wanted.
+   * Goes back to the last meeting and runs from there, one instruction at a time, to where it cannot go on. What counts
+   * is where it was nearest to `target`: among places with the same registers, where the memory was.
    */
-  trace(target: VcpuState, toTheEnd: boolean, watched: readonly number[] = []): Trace {
+  trace(target: VcpuState, options: TraceOptions = {}): Trace {
     this.goBack();
     this.setTarget(target);
     this.turnsLeft = this.settings.maximumTurns;
     const distance = new LeaderDistance(target);
     const rips: bigint[] = [];
-    const watches = watched.map((hostOffset) => ({
+    const watches = (options.watched ?? []).map((hostOffset) => ({
       hostOffset,
       value: this.bytes[hostOffset]!,
       writer: undefined as bigint | undefined,
     }));
-    this.tracing = { rips, distance, watches };
+    const maximumInstructions = options.maximumInstructions ?? Number.POSITIVE_INFINITY;
+    this.tracing = { rips, distance, watches, maximumInstructions };
     try {
       this.vcpu.run();
     } catch (error) {
       if (!(error instanceof UnexpectedHostCall) && !(error instanceof Lost)) throw error;
     }
     this.tracing = undefined;
-    const nearest = toTheEnd ? undefined : distance.best;
+    const nearest = options.toTheEnd === true ? undefined : distance.best;
     const end = nearest?.instructions ?? rips.length;
     const last: { rip: bigint; times: number }[] = [];
     for (let k = end - 1; k >= 0 && last.length < this.settings.tracedInstructions; k--) {
@@ -255,6 +289,7 @@ export class Follower {
     }
     return {
       nearest: nearest?.state ?? this.getState(),
+      count: end,
       instructions: last.map((one) => this.read(one.rip, one.times)),
       writers: watches.map(({ writer }) => (writer === undefined ? undefined : this.read(writer, 1))),
     };
@@ -300,7 +335,7 @@ export class Follower {
 
   private attempt(): Meeting {
     this.met = false;
-    this.atStart = true;
+    this.jumps = 0;
     let exit: VcpuExit | undefined;
     try {
       exit = this.vcpu.run();
@@ -361,11 +396,12 @@ export class Follower {
     // Generated code asks, and when it has left for that, the run loop does once more.
     if (this.met) return true;
     this.turns++;
+    if (!this.stepped) this.jumps++;
+    this.stepped = false;
     const { cpu } = this.vcpu;
     // What is to be delivered comes first; then one instruction, for it may be the last.
     if (this.vector >= 0 || this.nmi) {
       this.vcpu.singleNext = true;
-      this.atStart = false;
       return false;
     }
     const at = cpu.offset + STATE.rip.offset;
@@ -376,10 +412,10 @@ export class Follower {
         return true;
       }
       const near = this.careful && (this.targetLow - low) >>> 0 < STRAIGHT_RUN_BYTES;
-      if (near && this.stepsTo(low)) this.vcpu.singleNext = true;
+      this.stepped = near && this.stepsTo(low);
+      if (this.stepped) this.vcpu.singleNext = true;
     }
     if (--this.turnsLeft < 0) throw new Lost();
-    this.atStart = false;
     return false;
   }
 
@@ -391,21 +427,20 @@ export class Follower {
     const at = cpu.offset + gprOffset(0);
     for (let k = 0; k < 32; k++) if (view.getInt32(at + 4 * k, true) !== targetGprs[k]) return false;
     if (!isSameState(this.target, this.getState())) return false;
-    // A loop that counts in memory alone has the same registers at every turn.
-    this.refused = !this.hasLeaderMemory() || (this.atStart && !this.isLeaderAtStart());
+    this.refused = !this.hasLeaderMemory();
     return !this.refused;
   }
 
+  /**
+   * Looks at the pages that it has touched. Where it is there much sooner than the leader, that one may have come round
+   * to the same registers, in a loop that counts in memory alone: then also at those that the leader may have.
+   */
   private hasLeaderMemory(): boolean {
-    return this.journal.isSame(this.leaderWords) || this.changedPages().length === 0;
-  }
-
-  /** The follower has touched nothing yet: the leader may have come around to the same registers. */
-  private isLeaderAtStart(): boolean {
-    for (const page of findWritablePages(this.leaderWords)) {
-      if (!isSamePage(this.words, this.leaderWords, page) && !this.adopt(page)) return false;
-    }
-    return true;
+    const { words, leaderWords } = this;
+    const same = (page: number): boolean => isSamePage(words, leaderWords, page);
+    const soon = this.jumps < this.soonJumps;
+    if (this.journal.isSame(leaderWords) && (!soon || everyWritablePage(leaderWords, same))) return true;
+    return this.changedPages().length === 0;
   }
 
   /** Whether the next instruction is to run on its own: the leader's place may come before the next jump. */
@@ -420,6 +455,8 @@ export class Follower {
     if (known === undefined) {
       const rip = cpu.get(STATE.rip);
       const falls = this.code.mayFallTo(rip, this.target.rip);
+      // It faults now; the next time the page may be there.
+      if (falls === undefined) return false;
       known = falls ? this.code.countBytes(rip) : NO_WAY;
       this.straight.set(low, known);
     }
@@ -437,7 +474,7 @@ export class Follower {
     return BigInt.asUintN(8 * countBytes, cpu.gpr(RCX) - there) > BigInt(REPEATED_AT_ONCE);
   }
 
-  private pollTracing({ rips, distance, watches }: Tracing): boolean {
+  private pollTracing({ rips, distance, watches, maximumInstructions }: Tracing): boolean {
     const { vcpu } = this;
     const { cpu } = vcpu;
     for (const watch of watches) {
@@ -446,11 +483,11 @@ export class Follower {
       watch.value = value;
       watch.writer = rips.at(-1);
     }
-    if (this.vector < 0 && !this.nmi && distance.measure(cpu, this.log.consumed)) {
-      const state = this.getState();
-      distance.keep(state, rips.length);
-      if (this.log.consumed && isSameState(this.target, state)) throw new Lost();
+    const settled = this.vector < 0 && !this.nmi;
+    if (settled && distance.measure(cpu, this.log.consumed, () => this.changedPages().length)) {
+      distance.keep(this.getState(), rips.length);
     }
+    if (rips.length >= maximumInstructions) throw new Lost();
     const rip = cpu.get(STATE.rip);
     rips.push(rip);
     if (!this.repeatsLong(this.code.countBytes(rip))) vcpu.singleNext = true;
@@ -458,6 +495,9 @@ export class Follower {
     return false;
   }
 }
+
+const isLongMode = ({ cr0, efer }: VcpuState): boolean =>
+  (Number(cr0) & CR0.PG) !== 0 && (Number(efer) & EFER.LMA) !== 0;
 
 function causeOf({ asked, expected }: UnexpectedHostCall): DifferenceCause {
   return expected === undefined ? { kind: 'state', asked } : { kind: 'host-call', asked, expected };

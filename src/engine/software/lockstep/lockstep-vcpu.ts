@@ -8,12 +8,13 @@
 // A slice ends where the leader polls for the second time, so that it has moved. At a meeting all registers are the
 // same, and the pages that the follower has touched; the rest of the RAM is compared now and then.
 
+import { STATE } from '../../../ir/guest-state.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../../vcpu.ts';
 import type { VcpuState } from '../../vcpu-state.ts';
 import { GUEST_RAM_OFFSET } from '../layout.ts';
 import { SoftwareVcpu, type SoftwareVcpuOptions } from '../vcpu.ts';
 import { type DifferenceCause, describeTraced, type TracedInstruction, writeReport } from './difference-report.ts';
-import { Follower, type FollowerSettings, type Meeting, type Trace } from './follower.ts';
+import { Follower, type FollowerSettings, type Meeting, type Trace, type TraceOptions } from './follower.ts';
 import { type DeviceWrite, dataCalls, HostCallLog } from './host-calls.ts';
 
 const PAGE_BYTES = 4096;
@@ -57,6 +58,7 @@ export class LockstepVcpu implements Vcpu {
   private readonly host: VcpuHost;
   private readonly leaderBytes: Uint8Array;
   private readonly log = new HostCallLog();
+  private readonly sliceJumps: number;
   private readonly ramComparisonSlices: number;
   private readonly onLeaderStopped: (slice: number, leader: SoftwareVcpu) => void;
   /** Of the leader, in this slice. */
@@ -74,6 +76,7 @@ export class LockstepVcpu implements Vcpu {
 
   constructor(options: SoftwareVcpuOptions, settings: LockstepSettings = {}) {
     const sliceJumps = settings.sliceJumps ?? DEFAULT_SLICE_JUMPS;
+    this.sliceJumps = sliceJumps;
     this.host = options.host;
     this.leaderBytes = new Uint8Array(options.memory.buffer);
     this.ramComparisonSlices = settings.slicesBetweenRamComparisons ?? DEFAULT_SLICES_BETWEEN_RAM_COMPARISONS;
@@ -233,7 +236,15 @@ export class LockstepVcpu implements Vcpu {
   private follow(exit: VcpuExit | undefined): void {
     this.onLeaderStopped(this.slices, this.leader);
     const state = this.getState();
-    this.settle(state, this.follower.follow(state, exit));
+    this.settle(state, this.follower.follow(state, exit, this.countLeaderJumps()));
+  }
+
+  /** About how many jumps the leader has taken in this slice: as many as its polls and its budget tell. */
+  private countLeaderJumps(): number {
+    const { cpu } = this.leader;
+    const budget = cpu.view.getInt32(cpu.offset + STATE.budget.offset, true);
+    const left = Math.min(Math.max(budget, 0), this.sliceJumps);
+    return Math.max(this.polls - 1, 0) * this.sliceJumps + this.sliceJumps - left;
   }
 
   private settle(state: VcpuState, meeting: Meeting): void {
@@ -264,15 +275,22 @@ export class LockstepVcpu implements Vcpu {
 
   private report(leader: VcpuState, cause: DifferenceCause): void {
     const atRest = cause.kind === 'memory' && cause.since !== undefined;
-    const trace = (watched: readonly number[] = []): Trace =>
-      atRest
-        ? { nearest: leader, instructions: [], writers: [] }
-        : this.follower.trace(leader, cause.kind === 'host-call', watched);
-    let { nearest, instructions, writers } = trace();
-    // The follower had gone on from where it found them, and is back there after the trace.
-    const pages = cause.kind !== 'memory' ? [] : atRest ? cause.pages : this.follower.changedPages();
-    const differing = pages.slice(0, SHOWN_PAGES).map((page) => this.differingBytes(page));
-    if (differing.length > 0) ({ nearest, instructions, writers } = trace(differing.map(([first]) => first!)));
+    const trace = (options: TraceOptions): Trace =>
+      atRest ? { nearest: leader, count: 0, instructions: [], writers: [] } : this.follower.trace(leader, options);
+    let found = trace({ toTheEnd: cause.kind === 'host-call' });
+    let pages: readonly number[] = [];
+    let differing: number[][] = [];
+    if (cause.kind !== 'host-call') {
+      // Once more to that place, to see what is there, and for memory once more to see who wrote it.
+      const maximumInstructions = found.count;
+      found = trace({ maximumInstructions });
+      if (cause.kind === 'memory') {
+        pages = atRest ? cause.pages : this.follower.changedPages();
+        differing = pages.slice(0, SHOWN_PAGES).map((page) => this.differingBytes(page));
+        found = trace({ maximumInstructions, watched: differing.map(([first]) => first!) });
+      }
+    }
+    const { nearest, instructions, writers } = found;
     const report = writeReport({
       cause: cause.kind === 'memory' ? { ...cause, pages } : cause,
       slice: this.slices,

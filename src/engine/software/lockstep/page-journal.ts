@@ -92,18 +92,20 @@ export class PageJournal {
   }
 }
 
-/** Pages that a processor may have written through its TLB, of late or long ago: `words` are its memory's. */
-export function findWritablePages(words: Int32Array): Set<number> {
-  const pages = new Set<number>();
+/**
+ * Whether all pages pass that a processor may have written through its TLB, of late or long ago. `words` are its
+ * memory's.
+ */
+export function everyWritablePage(words: Int32Array, passes: (page: number) => boolean): boolean {
   const first = layoutVcpu(0, 1).tlbOffset / 4;
   const stride = (1 << TLB.strideLog2) / 4;
   for (let at = first; at < first + (TLB_CLASSES * TLB.sizeBytes) / 4; at += stride) {
     const tag = words[at + TLB.writeTag / 4]!;
     if ((tag & 0xfff) === 0) continue;
     const hostOffset = (words[at + TLB.addend / 4]! + (tag & ~0xfff)) >>> 0;
-    pages.add((hostOffset - GUEST_RAM_OFFSET) / PAGE_BYTES);
+    if (!passes((hostOffset - GUEST_RAM_OFFSET) / PAGE_BYTES)) return false;
   }
-  return pages;
+  return true;
 }
 
 export function isSamePage(one: Int32Array, other: Int32Array, page: number): boolean {
@@ -112,22 +114,35 @@ export function isSamePage(one: Int32Array, other: Int32Array, page: number): bo
   return true;
 }
 
-const PRESENT = 1;
-const ACCESSED = 0x20;
+const ENTRY = { PRESENT: 1, ACCESSED: 0x20, LARGE: 0x80 } as const;
 
 /**
  * Whether all that is different in a page is that the leader alone has set accessed bits of present page-table entries.
  * A processor may do that ahead of its execution (Intel SDM volume 3A, 4.8), and the translator does where it looks for
- * code. 8-byte entries; what a page is used for is not known here.
+ * code. 8-byte entries; whether the page holds any is for isPageTable() to say.
  */
 export function isAccessedAhead(follower: Int32Array, leader: Int32Array, page: number): boolean {
   const first = GUEST_RAM_OFFSET / 4 + page * PAGE_WORDS;
   for (let at = first; at < first + PAGE_WORDS; at++) {
     const [own, other] = [follower[at]!, leader[at]!];
     if (own === other) continue;
-    if ((at & 1) !== 0 || (own | ACCESSED) !== other || (own & PRESENT) === 0) return false;
+    if ((at & 1) !== 0 || (own | ENTRY.ACCESSED) !== other || (own & ENTRY.PRESENT) === 0) return false;
   }
   return true;
+}
+
+/** Whether a page is among the tables of 4-level paging from `root` on, which is a page too. */
+export function isPageTable(words: Int32Array, ramBytes: number, root: number, page: number, level = 4): boolean {
+  if (root === page) return true;
+  if (level === 1 || (root + 1) * PAGE_BYTES > ramBytes) return false;
+  const first = GUEST_RAM_OFFSET / 4 + root * PAGE_WORDS;
+  for (let at = first; at < first + PAGE_WORDS; at += 2) {
+    const low = words[at]!;
+    if ((low & ENTRY.PRESENT) === 0 || (level < 4 && (low & ENTRY.LARGE) !== 0)) continue;
+    const next = (words[at + 1]! & 0xff) * 0x10_0000 + (low >>> 12);
+    if (isPageTable(words, ramBytes, next, page, level - 1)) return true;
+  }
+  return false;
 }
 
 /** Pages of RAM, from 0 on, that are not the same in two memories. */
