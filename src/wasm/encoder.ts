@@ -175,6 +175,11 @@ export class FunctionWriter {
     this.code.byte(0);
   }
 
+  memoryFill(): void {
+    this.opcode(0xfc000b);
+    this.code.byte(0);
+  }
+
   i32(value: number): void {
     this.code.byte(0x41);
     this.code.s32(value);

@@ -1,8 +1,9 @@
 // Repeated string instructions done many turns at a time: REP MOVS, REP STOS, INS and OUTS (Intel SDM volume 1, 7.3.9).
-// Each call does what lies within one page of source and destination, updates RSI, RDI and RCX, and returns; the
-// generated handler calls again while RCX is not zero, so that interrupts and faults are taken between.
+// Each call does some pages of source and destination, updates RSI, RDI and RCX, and returns; the generated handler
+// calls again while RCX is not zero, so that interrupts and faults are taken between.
 
-import { SEGMENT_FIELDS, STATE } from '../../ir/guest-state.ts';
+import type { BulkMemory } from '../../emit/bulk-memory.ts';
+import { FLAT_SEGMENT_OFFSET, SEGMENT_FIELDS, STATE } from '../../ir/guest-state.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
 import type { Mmu } from './mmu.ts';
@@ -14,11 +15,17 @@ const RSI = 6;
 const RDI = 7;
 const DIRECTION = 0x400;
 const ES_OFFSET = 0x100;
+const CODE_SIZE = STATE.codeSize.offset >> 2;
+const SYSTEM_FLAGS = STATE.systemFlags.offset >> 2;
 
 /** Elements in one call at most: a page's worth, so that a call ends soon. */
 const MAXIMUM_TURNS = 4096;
 
+/** Bytes that a call in 64-bit code moves at most: some microseconds. */
+const MAXIMUM_BYTES = 0x1_0000;
+
 export interface BulkContext {
+  readonly memory: BulkMemory;
   readonly cpu: CpuState;
   readonly mmu: Mmu;
   readonly host: VcpuHost;
@@ -109,8 +116,78 @@ function advance(c: BulkContext, register: number, address: number, by: number):
 
 const isBackwards = (c: BulkContext): boolean => (c.cpu.get32(STATE.systemFlags) & DIRECTION) !== 0;
 
+/** The count of 64-bit code that goes upwards, as bytes and not more than a call's; 0 where there is more to see to. */
+function usualBytes(c: BulkContext, size: number): number {
+  const { words, offset } = c.cpu;
+  const state = offset >> 2;
+  if (c.stepping || words[state + CODE_SIZE] !== 64 || (words[state + SYSTEM_FLAGS]! & DIRECTION) !== 0) return 0;
+  if (words[state + 2 * RCX + 1] !== 0) return MAXIMUM_BYTES;
+  const count = words[state + 2 * RCX]! >>> 0;
+  return count >= MAXIMUM_BYTES ? MAXIMUM_BYTES : Math.min(count * size, MAXIMUM_BYTES);
+}
+
+/** Adds to a 64-bit register. */
+function raise(words: Int32Array, at: number, by: number): void {
+  const low = words[at]! >>> 0;
+  const next = low + by;
+  words[at] = next | 0;
+  if (next > 0xffffffff) words[at + 1] = words[at + 1]! + 1;
+  else if (next < 0) words[at + 1] = words[at + 1]! - 1;
+}
+
+/** REP MOVS by whole elements within pages; false when the first element wants another way. */
+function moveUsual(c: BulkContext, size: number): boolean {
+  const { words, offset } = c.cpu;
+  const state = offset >> 2;
+  let left = usualBytes(c, size);
+  let done = false;
+  while (left > 0) {
+    const from = words[state + 2 * RSI]!;
+    const to = words[state + 2 * RDI]!;
+    let length = Math.min(left, 4096 - (from & 0xfff), 4096 - (to & 0xfff));
+    length -= length % size;
+    if (length === 0) return done;
+    const source = c.mmu.place(from, words[state + 2 * RSI + 1]!, false);
+    if (source === 0) return done;
+    const target = c.mmu.place(to, words[state + 2 * RDI + 1]!, true);
+    if (target === 0) return done;
+    // A later element would read what an earlier one wrote.
+    if (target > source && target < source + length) return done;
+    c.memory.copy(target, source, length);
+    raise(words, state + 2 * RSI, length);
+    raise(words, state + 2 * RDI, length);
+    raise(words, state + 2 * RCX, -length / size);
+    left -= length;
+    done = true;
+  }
+  return done;
+}
+
+/** REP STOS likewise. */
+function storeUsual(c: BulkContext, size: number): boolean {
+  const { words, offset } = c.cpu;
+  const state = offset >> 2;
+  let left = usualBytes(c, size);
+  let done = false;
+  while (left > 0) {
+    const to = words[state + 2 * RDI]!;
+    let length = Math.min(left, 4096 - (to & 0xfff));
+    length -= length % size;
+    if (length === 0) return done;
+    const target = c.mmu.place(to, words[state + 2 * RDI + 1]!, true);
+    if (target === 0) return done;
+    c.memory.fill(target, offset + RAX * 8, length, size);
+    raise(words, state + 2 * RDI, length);
+    raise(words, state + 2 * RCX, -length / size);
+    left -= length;
+    done = true;
+  }
+  return done;
+}
+
 /** Throws GuestFault before the turn that faults; the turns before it are complete. */
 export function repMovs(c: BulkContext, size: number, address: number, segment: number): void {
+  if (address === 8 && segment === FLAT_SEGMENT_OFFSET && moveUsual(c, size)) return;
   const backwards = isBackwards(c);
   locate(c, SOURCE, RSI, address, segment, size, false);
   locate(c, DESTINATION, RDI, address, ES_OFFSET, size, true);
@@ -173,6 +250,7 @@ function finish(c: BulkContext, address: number, size: number, turns: number, ba
 }
 
 export function repStos(c: BulkContext, size: number, address: number): void {
+  if (address === 8 && storeUsual(c, size)) return;
   const backwards = isBackwards(c);
   locate(c, DESTINATION, RDI, address, ES_OFFSET, size, true);
   const turns = Math.min(

@@ -754,6 +754,24 @@ export class Mmu implements LinearMemory {
     }
   }
 
+  /**
+   * Host offset of a byte that may be read or written directly with generated code's own rights, to the end of its
+   * page; 0 where other ways are to be tried, and nothing is changed. Throws GuestFault.
+   */
+  place(low: number, high: number, write: boolean): number {
+    const { words } = this;
+    const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
+    const at = (words32(this.cpu, TLB_POINTER) + slot) >> 2;
+    const tag = write ? at + (TLB.writeTag >> 2) : at;
+    if (words[tag] === ((low & ~0xfff) | this.key) && words[tag + 1] === high) {
+      return (words[at + (TLB.addend >> 2)]! + low) >>> 0;
+    }
+    if (this.alignmentChecked) return 0;
+    const host = this.translate(low, high, 1, write);
+    if (host === 0) throw this.pageFaulted!;
+    return host === 1 ? 0 : host;
+  }
+
   /** Host offset of RAM bytes for a bulk access that stays in one page, or 0 outside RAM. Throws GuestFault. */
   bulk(low: number, high: number, lengthBytes: number, write: boolean): number {
     this.checkCanonical(low, high);

@@ -10,6 +10,7 @@
 
 import { createDecoder } from '../../decode/decoder.ts';
 import type { CodeSize, Instruction } from '../../decode/instruction.ts';
+import { createBulkMemory } from '../../emit/bulk-memory.ts';
 import { MAXIMUM_CALL_DEPTH } from '../../emit/core.ts';
 import { FIRST_REGION, type ServiceName } from '../../emit/imports.ts';
 import { RECORD, REGION_RECORD, SITE } from '../../emit/record.ts';
@@ -186,6 +187,7 @@ export class SoftwareVcpu implements Vcpu {
       refreshBreakpoints: () => this.refreshBreakpoints(),
     };
     this.bulkContext = {
+      memory: createBulkMemory(memory),
       cpu: this.cpu,
       mmu: this.mmu,
       host,
