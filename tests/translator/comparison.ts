@@ -48,6 +48,7 @@ export class Comparison {
     if (broken !== undefined) return { kind: 'different', mode: MODES.interpreted, differences: [broken] };
     if (expected.exit.kind === 'endless') return { kind: 'unusable', why: 'does not end' };
     for (const mode of modes) {
+      if (mode.without !== undefined && program.features.includes(mode.without)) continue;
       const actual = this.guest(mode).run(image);
       const differences = describeDifferences(expected, actual);
       if (differences.length > 0) return { kind: 'different', mode, differences };

@@ -8,7 +8,7 @@ import type { ItemMaker, WeightedMakers } from './item-maker.ts';
 const deep: ItemMaker = (g) => {
   if (g.depth > 0 || !g.isFree(RAX, RBX, RCX)) return undefined;
   const { random } = g;
-  const turns = random.pick([3, 20, 20, 300, 300, 300, 3000, 12_000]);
+  const turns = random.pick([3, 20, 20, 300, 300, 300, 3000, g.random.chance(0.2) ? 12_000 : 100]);
   const [one, two, over] = [g.newLabel('one'), g.newLabel('two'), g.newLabel('over')];
   const code = new Code();
   const depth = Math.min(turns, 6000);

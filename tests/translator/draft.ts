@@ -41,6 +41,8 @@ export class Draft {
   readonly functions: readonly string[];
   readonly user: boolean;
   readonly farDistance = FAR_ALIAS;
+  /** Its interrupt goes to the other address space. */
+  readonly spaceService: number;
   readonly table: string[];
   readonly locked = new Set<number>();
   functionIndex = 0;
@@ -50,11 +52,17 @@ export class Draft {
   depth = 0;
   private labels = 0;
 
-  constructor(parts: Pick<Draft, 'random' | 'base' | 'features' | 'user'> & { functions: Labels; table: string[] }) {
+  constructor(
+    parts: Pick<Draft, 'random' | 'base' | 'features' | 'user' | 'spaceService'> & {
+      functions: Labels;
+      table: string[];
+    },
+  ) {
     this.random = parts.random;
     this.base = parts.base;
     this.features = parts.features;
     this.user = parts.user;
+    this.spaceService = parts.spaceService;
     this.functions = parts.functions;
     this.table = parts.table;
   }

@@ -8,6 +8,7 @@ import { DATA, DATA_MIDDLE, Draft, FUEL, item, RESUME } from './draft.ts';
 import { FLOAT_ITEMS } from './float-items.ts';
 import { CALL_ITEMS, FAULT_ITEMS, framedEntry, framedExit, fuelCheck, makeFlowItems } from './flow-items.ts';
 import { CODE_PAGES, DATA_PAGES, PAGE } from './guest-places.ts';
+import { SERVICE } from './handlers.ts';
 import { INTEGER_ITEMS } from './integer-items.ts';
 import { chooseNode, type WeightedMakers } from './item-maker.ts';
 import { MODIFICATION_ITEMS, makeSite, SITE_KINDS, SITES_OF_A_KIND, siteLabel } from './modification-items.ts';
@@ -117,7 +118,7 @@ function blockEnd(g: Draft, own: number): Item {
   const { random, blocks } = g;
   const label = g.functions[g.functionIndex]!;
   const anywhere = () => random.pick(blocks);
-  switch (random.below(own === blocks.length - 1 ? 5 : 8)) {
+  switch (random.below(own === blocks.length - 1 ? 5 : 11)) {
     case 0:
     case 1:
       return item('jcc block', new Code().jcc(random.below(16), anywhere()));
@@ -226,8 +227,17 @@ export function generateProgram(name: string, allowed: readonly string[] = FEATU
   const base = random.pick(BASES);
   const functions = Array.from({ length: random.between(1, 9) }, (_, k) => `f${k}`);
   const table: string[] = [];
+  const pcid = set.has('paging') && random.chance(0.4);
   const user = set.has('privilege') && random.chance(0.6);
-  const g = new Draft({ random, base, features: set, user, functions, table });
+  const g = new Draft({
+    random,
+    base,
+    features: set,
+    user,
+    spaceService: pcid ? SERVICE.spaceById : SERVICE.space,
+    functions,
+    table,
+  });
   const makers = itemsFor(set);
   const made = functions.map((_, index) => makeFunction(g, index, makers));
   const registers = Array.from({ length: 16 }, () => randomInteger(random));
@@ -236,6 +246,7 @@ export function generateProgram(name: string, allowed: readonly string[] = FEATU
     features,
     base,
     user,
+    pcid,
     interrupts: random.chance(0.8),
     codeOrder: permutation(random, CODE_PAGES),
     dataOrder: permutation(random, DATA_PAGES),
@@ -266,14 +277,17 @@ function makeData(random: RandomSource): Uint8Array {
 /** Calls functions one after another. SPENT goes on with the next one, whatever has become of registers and stack. */
 function makeMain(random: RandomSource, functions: readonly string[]): Pick<Program, 'mainCalls' | 'mainEnd'> {
   const next: MemoryOperand = { label: 'stack-top', displacement: -32 };
-  const mainCalls = Array.from({ length: random.between(2, 8) }, (_, turn) => {
+  // Every function once, and some again.
+  const order = permutation(random, functions.length).map((index) => functions[index]!);
+  for (let more = random.below(4); more > 0; more--) order.push(random.pick(functions));
+  const mainCalls = order.map((label, turn) => {
     const code = new Code().leaLabel(RAX, `main.${turn}`).store(next, RAX);
     code
       .leaLabel(DATA, 'data', DATA_MIDDLE - VIRTUAL.data)
       .leaLabel(RESUME, SPENT)
       .leaLabel(RBP, 'stack-top', -64);
-    code.movImmediate(FUEL, BigInt(random.pick([10, 50, 100, 300]))).call(random.pick(functions));
-    return item('main call', code.label(`main.${turn}`));
+    code.movImmediate(FUEL, BigInt(random.pick([5, 20, 60, 150]))).call(label);
+    return item(`main call ${label}`, code.label(`main.${turn}`));
   });
   const mainEnd = new Code().jmp(END).label(SPENT);
   mainEnd.leaLabel(RSP, 'stack-top', -64).op([0xff], { digit: 4, rm: next });

@@ -16,7 +16,7 @@ export const LOG_WORDS = [
   ...['vector', 'error', 'rip', 'cs', 'rflags', 'rsp', 'ss', 'cr2'],
 ] as const;
 
-export const SERVICE = { plain: 0x80, end: 0x81, toggle: 0x82, entry: 0x83, space: 0x84 } as const;
+export const SERVICE = { plain: 0x80, end: 0x81, toggle: 0x82, entry: 0x83, space: 0x84, spaceById: 0x85 } as const;
 /** Vectors that the host may raise. Each also disturbs what the processor keeps. */
 export const INTERRUPT = { count: 0x20, reloadCr3: 0x21, toggleGlobal: 0x22, rewriteCode: 0x23 } as const;
 
@@ -58,7 +58,7 @@ export function makeHandlers(): Handlers {
     rm: { base: RSP, displacement: FRAME.rflags },
     immediate: [0xff, 0xfe, 0xff, 0xff],
   });
-  step.raw(0x75, clear.bytes.length).append(clear);
+  step.raw(0x7f, clear.bytes.length).append(clear);
   const resume = new Code();
   for (const register of [...PUSHED].reverse()) resume.pop(register);
   resume.op([0x83], { size: 8, digit: 0, rm: RSP, immediate: [16] }).raw(0x48, 0xcf);
@@ -72,7 +72,11 @@ export function makeHandlers(): Handlers {
   code.op([0x3b], { size: 8, reg: RDI, rm: { base: RBX, displacement: HANDLER_WORD.end } });
   code.raw(0x76, 2, 0xf4, 0xf4);
   code.store({ base: RBX, displacement: HANDLER_WORD.next }, RDI);
-  const divert = new Code().load(RAX, { base: RSP, displacement: R12_SLOT });
+  // Breakpoints end here: with one, everything goes instruction by instruction.
+  const divert = new Code()
+    .movImmediate(RAX, 0x400n)
+    .raw(0x0f, 0x23, 0xf8)
+    .load(RAX, { base: RSP, displacement: R12_SLOT });
   divert.store({ base: RSP, displacement: FRAME.rip }, RAX);
   code.op([0x80], { size: 1, digit: 7, rm: { base: RSP, displacement: FRAME.vector }, immediate: [3] });
   code.raw(0x74, divert.bytes.length).append(divert).append(resume);
@@ -107,10 +111,17 @@ export function makeHandlers(): Handlers {
   for (const register of [RDI, RSI, RBX, RDX, RCX, RAX]) code.pop(register);
   code.raw(0x48, 0xcf);
 
-  vectors.set(SERVICE.space, { offset: here(), ist: 3, dpl: 3 });
-  code.push(RAX).raw(0x0f, 0x20, 0xd8);
-  const roots = littleEndian(PLACE.PAGE_TABLES ^ PLACE.SECOND_PAGE_TABLES, 4);
-  code.op([0x81], { size: 8, digit: 6, rm: RAX, immediate: roots }).raw(0x0f, 0x22, 0xd8).pop(RAX).raw(0x48, 0xcf);
+  const switchSpace = (vector: number, difference: number, keep: Code): void => {
+    vectors.set(vector, { offset: here(), ist: 3, dpl: 3 });
+    code.push(RAX).raw(0x0f, 0x20, 0xd8);
+    code.op([0x81], { size: 8, digit: 6, rm: RAX, immediate: littleEndian(difference, 4) });
+    code.append(keep).raw(0x0f, 0x22, 0xd8).pop(RAX).raw(0x48, 0xcf);
+  };
+  const roots = PLACE.PAGE_TABLES ^ PLACE.SECOND_PAGE_TABLES;
+  switchSpace(SERVICE.space, roots, new Code());
+  // By process-context identifier: both spaces keep what the processor knows of them.
+  const keep = new Code().op([0x0f, 0xba], { size: 8, digit: 5, rm: RAX, immediate: [63] });
+  switchSpace(SERVICE.spaceById, roots ^ 3, keep);
 
   const outside = (vector: number, disturb: Code): void => {
     vectors.set(vector, { offset: here(), ist: 1, dpl: 0 });

@@ -298,12 +298,13 @@ const divide: ItemMaker = (g) => {
   // Mostly the quotient fits: the upper half is 0, or the sign; a few bits of the divisor are set.
   code.op([0x83], { size: 8, digit: 1, rm: divisor, immediate: [g.random.between(1, 127)] });
   if (size === 1) code.op([0x0f, 0xb6], { reg: RAX, rm: RAX, byteRm: true });
-  else if (digit === 6) {
-    if (g.random.chance(0.3)) {
-      // A dividend above 64 bits, its upper half below the divisor.
-      code.mov(RDX, divisor).op([0xd1], { size: 8, digit: 5, rm: RDX });
-    } else code.op([0x33], { reg: RDX, rm: RDX });
-  } else code.raw(...(size === 2 ? [0x66, 0x99] : size === 4 ? [0x99] : [0x48, 0x99]));
+  else if (g.random.chance(0.3)) {
+    // A dividend above 64 bits, its upper half well below the divisor.
+    code
+      .mov(RDX, divisor)
+      .op([0xc1], { size: 8, digit: digit === 6 ? 5 : 7, rm: RDX, immediate: [g.random.between(1, 3)] });
+  } else if (digit === 6) code.op([0x33], { reg: RDX, rm: RDX });
+  else code.raw(...(size === 2 ? [0x66, 0x99] : size === 4 ? [0x99] : [0x48, 0x99]));
   return item('div/idiv', code.op([byte(size, 0xf6)], { size, digit, rm: divisor }));
 };
 

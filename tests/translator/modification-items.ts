@@ -1,14 +1,19 @@
 // Pieces that write code: their own, another function's, the next page's, through another address of the same page;
 // code that is made in data; data among code.
 
-import { Code, littleEndian, type MemoryOperand, RAX, RCX, RDI, RSP } from './code.ts';
+import { Code, littleEndian, type MemoryOperand, RAX, RBX, RCX, RDI, RDX, RSI, RSP } from './code.ts';
 import { type Draft, item } from './draft.ts';
 import { ALIAS } from './guest-places.ts';
 import type { ItemMaker, WeightedMakers } from './item-maker.ts';
 import type { Item } from './program.ts';
 
-/** One-byte instructions that may stand for each other: NOP, CLC, STC, CMC, SAHF, CWDE, CLD. */
-const SHORT = [0x90, 0xf8, 0xf9, 0xf5, 0x9e, 0x98, 0xfc] as const;
+/**
+ * One-byte instructions that may stand for each other: NOP, CLC, STC, CMC, SAHF, LAHF, CWDE, CDQ, CLD, and XCHG of EAX
+ * with ECX, EDX, EBX, ESI and EDI, whose effects show.
+ */
+const SHORT = [
+  0x90, 0xf8, 0xf9, 0xf5, 0x9e, 0x9f, 0x98, 0x99, 0xfc, 0x91, 0x91, 0x92, 0x92, 0x93, 0x93, 0x96, 0x96, 0x97, 0x97,
+] as const;
 const NOPS = 24;
 
 export const SITE_KINDS = ['immediate', 'opcode', 'condition', 'nops'] as const;
@@ -109,7 +114,7 @@ function writeSite(g: Draft, kind: SiteKind, label: string): Code {
 function writeNops(g: Draft, label: string): Code {
   const { random } = g;
   const some = (count: number) => Array.from({ length: count }, () => random.pick(SHORT));
-  switch (random.below(5)) {
+  switch (random.below(9)) {
     case 0: {
       const { setup, operand } = reach(g, label, random.below(NOPS));
       return setup.op([0xc6], { size: 1, digit: 0, rm: operand, immediate: some(1) });
@@ -132,6 +137,59 @@ function writeNops(g: Draft, label: string): Code {
       const value = g.register(keep);
       const code = new Code().raw(0x48 | (value >> 3), 0xb8 | (value & 7), ...some(8));
       return code.mov(keep, RSP).leaLabel(RSP, label, random.between(8, NOPS)).push(value).mov(RSP, keep);
+    }
+    case 4:
+    case 5: {
+      // Copied there from bytes that the program brings along.
+      if (!g.isFree(RCX, RSI, RDI)) return new Code();
+      const [over, bytes] = [g.newLabel('over'), g.newLabel('bytes')];
+      const code = new Code()
+        .jmp(over)
+        .label(bytes)
+        .raw(...some(NOPS))
+        .label(over);
+      const count = random.between(1, NOPS);
+      code.leaLabel(RSI, bytes).leaLabel(RDI, label).movImmediate(RCX, BigInt(count));
+      return code.raw(
+        ...random.pick([[0xf3, 0xa4], [0xa4], [0x48, 0xa5], [0xf3, 0x66, 0xa5]].slice(0, count > 11 ? 3 : 4)),
+      );
+    }
+    case 6: {
+      // By the x87 or MMX, which may be another tier's.
+      const [over, bytes] = [g.newLabel('over'), g.newLabel('bytes')];
+      const code = new Code()
+        .jmp(over)
+        .label(bytes)
+        .raw(...some(8))
+        .label(over);
+      const { setup, operand } = reach(g, label, random.below(NOPS - 8));
+      code.append(setup);
+      if (random.chance(0.5))
+        return code.op([0xdf], { digit: 5, rm: { label: bytes } }).op([0xdf], { digit: 7, rm: operand });
+      return code
+        .op([0x0f, 0x6f], { reg: 1, rm: { label: bytes } })
+        .op([0x0f, 0x7f], { reg: 1, rm: operand })
+        .raw(0x0f, 0x77);
+    }
+    case 7: {
+      // By POP, MOVNTI or CMPXCHG8B.
+      const value = g.register();
+      const code = new Code().raw(0x48 | (value >> 3), 0xb8 | (value & 7), ...some(8));
+      const { setup, operand } = reach(g, label, random.below(NOPS - 8));
+      if (operand.base === value) return new Code();
+      code.append(setup);
+      if (random.chance(0.5)) return code.push(value).op([0x8f], { digit: 0, rm: operand });
+      if (random.chance(0.5)) return code.op([0x0f, 0xc3], { size: 8, reg: value, rm: operand });
+      if (!g.isFree(RAX, RBX, RCX, RDX) || operand.base !== undefined) return new Code();
+      code
+        .mov(RBX, value)
+        .mov(RCX, value)
+        .op([0xc1], { size: 8, digit: 5, rm: RCX, immediate: [32] });
+      code.op([0x8b], { reg: RAX, rm: operand });
+      const upper = { ...operand, displacement: (operand.displacement ?? 0) + 4 };
+      return code
+        .op([0x8b], { reg: RDX, rm: upper })
+        .op([0x0f, 0xc7], { digit: 1, rm: operand, lock: random.chance(0.5) });
     }
     default: {
       // 16 bytes at once, from what the program brings along.

@@ -43,6 +43,8 @@ export interface Program {
   readonly base: bigint;
   readonly user: boolean;
   readonly interrupts: boolean;
+  /** With process-context identifiers. */
+  readonly pcid: boolean;
   /** Physical page of each code page, and of each data page, as an index. */
   readonly codeOrder: readonly number[];
   readonly dataOrder: readonly number[];

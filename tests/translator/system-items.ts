@@ -1,7 +1,7 @@
 // Pieces of system code: page tables, privileges, single steps, control registers, devices. Which of them are allowed
 // depends on the mode; where they are not, the exception is as good.
 
-import { Code, littleEndian, RAX, RBX, RCX, RDX, RSP } from './code.ts';
+import { Code, littleEndian, RAX, RBX, RCX, RDI, RDX, RSI, RSP } from './code.ts';
 import { type Draft, group, item } from './draft.ts';
 import { guarded } from './flow-items.ts';
 import { ALIAS, DATA_PAGES, PAGE, VARIANT } from './guest-places.ts';
@@ -61,14 +61,15 @@ export function makePagingItems(all: () => WeightedMakers): WeightedMakers {
     const label = g.newLabel('here');
     return item('remap own page', new Code().label(label).append(changeEntry(label, 0, BigInt(VARIANT))));
   };
-  const switchSpace: ItemMaker = (g) => (g.isFree(RAX) ? item('switch CR3', new Code().int(SERVICE.space)) : undefined);
+  const switchSpace: ItemMaker = (g) =>
+    g.isFree(RAX) ? item('switch CR3', new Code().int(g.spaceService)) : undefined;
   const insideSpace: ItemMaker = (g) => {
     if (g.depth > 1) return undefined;
     return group(
       'in the other space',
-      new Code().int(SERVICE.space),
+      new Code().int(g.spaceService),
       someNodes(g, 4, all()),
-      new Code().int(SERVICE.space),
+      new Code().int(g.spaceService),
     );
   };
   const callAlias: ItemMaker = (g) => {
@@ -129,6 +130,20 @@ export function makePrivilegeItems(all: () => WeightedMakers): WeightedMakers {
     code.op([0x8c], { reg: 1, rm: other }).push(other).leaLabel(other, after).push(other).raw(0x48, 0xcf);
     return item('iretq', code.label(after));
   };
+  const farReturn: ItemMaker = (g) => {
+    // Far transfers within the segment: by RETFQ, or by JMP and CALL through memory.
+    const other = g.register();
+    const after = g.newLabel('after');
+    const code = new Code();
+    if (g.random.chance(0.5)) {
+      code.op([0x8c], { reg: 1, rm: other }).push(other).leaLabel(other, after).push(other).raw(0x48, 0xcb);
+      return item('retfq', code.label(after));
+    }
+    const pointer = { label: 'data', displacement: 0x7f0 };
+    code.leaLabel(other, after).store(pointer, other).op([0x8c], { reg: 1, rm: other });
+    code.op([0x89], { size: 4, reg: other, rm: { label: 'data', displacement: 0x7f8 } });
+    return item('far jmp/call', code.op([0xff], { size: 8, digit: g.random.pick([5, 3]), rm: pointer }).label(after));
+  };
   const privileged: ItemMaker = (g) =>
     guarded(
       g,
@@ -147,13 +162,14 @@ export function makePrivilegeItems(all: () => WeightedMakers): WeightedMakers {
     [3, systemCall],
     [2, toggle],
     [2, interruptReturn],
+    [2, farReturn],
     [1, privileged],
   ];
 }
 
 export function makeStepItems(all: () => WeightedMakers): WeightedMakers {
   const steps: ItemMaker = (g) => {
-    if (g.depth > 1) return undefined;
+    if (g.depth > 0) return undefined;
     const set = new Code()
       .raw(0x9c)
       .op([0x81], { digit: 1, rm: { base: RSP }, immediate: [0, 1, 0, 0] })
@@ -236,17 +252,14 @@ export function makeControlItems(all: () => WeightedMakers): WeightedMakers {
   const breakpoint: ItemMaker = (g) => {
     if (g.depth > 0 || !g.isFree(RAX, RBX)) return undefined;
     const { random } = g;
-    // DR0: a place in the data, or an instruction; DR7 turns it on.
-    const isCode = random.chance(0.4);
-    const set = new Code().leaLabel(
-      RAX,
-      isCode ? random.pick(g.functions) : 'data',
-      isCode ? 0 : random.below(0x8000) & ~7,
-    );
-    set
-      .raw(0x0f, 0x23, 0xc0)
-      .movImmediate(RAX, isCode ? 0x401n : random.pick([0xd_0401n, 0xf_0401n]))
-      .raw(0x0f, 0x23, 0xf8);
+    // DR0: a place in the data that is stored to next, or an instruction; DR7 turns it on.
+    const isCode = random.chance(0.5);
+    const here = g.newLabel('watched');
+    const at = random.below(0x1000) * 8;
+    const set = new Code().leaLabel(RAX, isCode ? here : 'data', isCode ? 0 : at);
+    set.raw(0x0f, 0x23, 0xc0).movImmediate(RAX, isCode ? 0x401n : random.pick([0xd_0401n, 0xf_0401n]));
+    set.raw(0x0f, 0x23, 0xf8).label(here);
+    set.op([0x01], { size: 8, reg: g.source(), rm: { label: 'data', displacement: at + random.below(8) } });
     const clear = new Code().movImmediate(RAX, 0x400n).raw(0x0f, 0x23, 0xf8);
     return group('with DR0', set, someNodes(g, 3, all()), clear);
   };
@@ -259,8 +272,68 @@ export function makeControlItems(all: () => WeightedMakers): WeightedMakers {
     const register = g.register();
     return item('mov ss', new Code().op([0x8c], { reg: 2, rm: register }).op([0x8e], { reg: 2, rm: register }));
   };
+  const image: ItemMaker = (g) => {
+    // The whole XMM and x87 state, from and to memory: it must be there and not in an engine's own registers.
+    const { random } = g;
+    const place = random.between(0, 0x60) * 64;
+    const rm = { label: 'data', displacement: place };
+    const size = random.pick([4, 8] as const);
+    const code = new Code();
+    const changes = () => {
+      for (let k = random.below(3); k > 0; k--) {
+        code.op([0x0f, 0xef], { prefix: 0x66, reg: random.below(16), rm: random.below(16) });
+      }
+    };
+    changes();
+    if (random.chance(0.5)) {
+      code.op([0x0f, 0xae], { size, digit: 0, rm });
+      changes();
+      if (random.chance(0.5)) code.op([0x0f, 0xae], { size, digit: 1, rm });
+      return item('fxsave/fxrstor', code);
+    }
+    if (!g.isFree(RAX, RDX)) return undefined;
+    const components = BigInt(random.pick([1, 2, 3, 3]));
+    // A header of zeros: nothing is in it yet.
+    code.op([0x33], { reg: RAX, rm: RAX });
+    for (let word = 0; word < 64; word += 8) code.store({ label: 'data', displacement: place + 512 + word }, RAX);
+    code.op([0x33], { reg: RDX, rm: RDX }).movImmediate(RAX, components);
+    code.op([0x0f, 0xae], { size, digit: random.pick([4, 6]), rm });
+    changes();
+    return item('xsave/xrstor', code.op([0x0f, 0xae], { size, digit: 5, rm }));
+  };
+  const inspect: ItemMaker = (g) => {
+    const register = g.register();
+    const code = new Code();
+    switch (g.random.below(6)) {
+      case 0: {
+        // LAR, LSL: ZF.
+        const selector = g.random.pick([0x08n, 0x10n, 0x2bn, 0x23n, 0x40n, 0x77n, 0n]);
+        code.movImmediate(register, selector);
+        return item('lar/lsl', code.op([0x0f, g.random.pick([2, 3])], { reg: g.register(), rm: register }));
+      }
+      case 1:
+        return item(
+          'sgdt/sidt',
+          code.op([0x0f, 0x01], { digit: g.random.below(2), rm: { label: 'data', displacement: 0x900 } }),
+        );
+      case 2:
+        return item('str/sldt', code.op([0x0f, 0x00], { digit: g.random.below(2), rm: register }));
+      case 3:
+        return item('smsw', code.op([0x0f, 0x01], { digit: 4, rm: register }));
+      case 4:
+        if (!g.isFree(RAX, RCX, RDX)) return undefined;
+        return item(
+          'xgetbv/rdtscp',
+          code.op([0x33], { reg: RCX, rm: RCX }).raw(0x0f, 0x01, g.random.pick([0xd0, 0xf9])),
+        );
+      default:
+        return guarded(g, 'mov dr', code.raw(0x0f, 0x21, 0xf0 | (register & 3)));
+    }
+  };
   return [
     [3, base],
+    [3, image],
+    [2, inspect],
     [2, readBase],
     [1, swap],
     [1, baseMsr],
@@ -281,7 +354,16 @@ const device: ItemMaker = (g) => {
   const code = new Code();
   const rm = { label: 'device', displacement: random.below(0x200) };
   const even = size === 1 ? 0 : 1;
-  switch (random.below(6)) {
+  switch (random.below(7)) {
+    case 6: {
+      if (!g.isFree(RCX, RDX, RSI, RDI)) return undefined;
+      code
+        .movImmediate(RDX, 0x60n)
+        .movImmediate(RCX, BigInt(random.below(9)))
+        .leaLabel(RSI, 'data', 0x100)
+        .mov(RDI, RSI);
+      return guarded(g, 'rep outs/ins', code.raw(0xf3, random.pick([0x6c, 0x6d, 0x6e, 0x6f])));
+    }
     case 0:
       return item('device load', code.op([0x8a | even], { size, reg: g.register(), rm }));
     case 1:
