@@ -1,8 +1,15 @@
 // Constant folding and the widths of integers, done while the builder builds: with an instruction's operands known,
 // much of what its lifting function writes is known too.
 
-import type { Value } from './builder.ts';
 import type { PureOperation } from './operations.ts';
+
+/** What is looked at of a value. */
+interface Foldable {
+  readonly kind: string;
+  readonly type: string;
+  readonly constant?: bigint | number | Uint8Array | undefined;
+  readonly bits: number;
+}
 
 const ALL = 0xffffffffffffffffn;
 
@@ -35,14 +42,14 @@ const UNARY: Readonly<Partial<Record<PureOperation, (x: bigint) => bigint>>> = {
   'i64.extend32_s': (x) => BigInt.asIntN(32, x),
 };
 
-const constantOf = (value: Value): bigint | undefined => {
+const constantOf = (value: Foldable): bigint | undefined => {
   if (value.kind !== 'const') return undefined;
   if (value.type === 'i64') return value.constant as bigint;
   return value.type === 'i32' ? BigInt((value.constant as number) >>> 0) : undefined;
 };
 
 /** The result as an unsigned 64-bit integer; undefined where it is not known. */
-export function foldConstants(name: PureOperation, args: readonly Value[]): bigint | undefined {
+export function foldConstants(name: PureOperation, args: readonly Foldable[]): bigint | undefined {
   const x = constantOf(args[0]!);
   if (x === undefined) return undefined;
   if (args.length === 1) {
@@ -56,7 +63,7 @@ export function foldConstants(name: PureOperation, args: readonly Value[]): bigi
 }
 
 /** An operand that is the result by itself: x + 0, x & all ones, x << 0 and their kin. */
-export function foldIdentity(name: PureOperation, args: readonly Value[]): Value | undefined {
+export function foldIdentity<T extends Foldable>(name: PureOperation, args: readonly T[]): T | undefined {
   const [x, y] = args;
   if (y === undefined) return undefined;
   const right = constantOf(y);
@@ -88,7 +95,7 @@ function bitLength(value: bigint): number {
 }
 
 /** How many low bits of an i64 result may be set. */
-export function resultBits(name: PureOperation, args: readonly Value[]): number {
+export function resultBits(name: PureOperation, args: readonly Foldable[]): number {
   const [x, y] = args;
   switch (name) {
     case 'i64.and':

@@ -97,12 +97,15 @@ export function findBareAddresses(tree: Tree): string[] {
     );
 }
 
+/** A modifier before a parameter's name; `readonly` in a type comes behind a colon. */
+const PARAMETER_PROPERTY = /constructor\s*\((?:[^)]*,)?\s*(?:private|public|protected|readonly)\s+\w/g;
+
 /** `as const` objects instead of enums; nothing that type stripping cannot remove. */
 export function findForbiddenSyntax(tree: Tree): string[] {
   const forms = [
     { what: 'an enum', pattern: /(?<![\w$.])(?:const\s+)?enum\s+\w+\s*\{/g },
     { what: 'a namespace', pattern: /(?<![\w$.])namespace\s+\w+\s*\{/g },
-    { what: 'a parameter property', pattern: /constructor\s*\([^)]*\b(?:private|public|protected|readonly)\s+\w/g },
+    { what: 'a parameter property', pattern: PARAMETER_PROPERTY },
     { what: 'any', pattern: /(?::|\bas|<)\s*any\b/g },
   ];
   return sourceFiles(tree, 'src', 'tests', 'tools', 'bench').flatMap(({ path, text, source }) =>

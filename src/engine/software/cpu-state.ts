@@ -3,7 +3,7 @@
 import { type Field, gprOffset, SEGMENT_FIELDS, STATE, segmentOffset } from '../../ir/guest-state.ts';
 import type { SegmentState } from '../vcpu-state.ts';
 
-/** Fields are named by their constants, STATE.rip and the like: a look-up by a string costs as much as a guest's load. */
+/** Fields are named by their constants, STATE.rip and the like: a look-up by string costs as much as a guest's load. */
 type U64Field = Field & { readonly type: 'u64' };
 type U32Field = Field & { readonly type: 'u32' | 'i32' };
 

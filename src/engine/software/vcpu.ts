@@ -1298,7 +1298,8 @@ export class SoftwareVcpu implements Vcpu {
     lines.push(
       `rip=${hex(this.currentRip())} rflags=${cpu.eflags.toString(16)} ` +
         `cpl=${cpu.get32(STATE.cpl)} code=${cpu.get32(STATE.codeSize)}`,
-      `cr0=${hex(cpu.get(STATE.cr0))} cr2=${hex(cpu.get(STATE.cr2))} cr3=${hex(cpu.get(STATE.cr3))} cr4=${hex(cpu.get(STATE.cr4))}`,
+      `cr0=${hex(cpu.get(STATE.cr0))} cr2=${hex(cpu.get(STATE.cr2))} ` +
+        `cr3=${hex(cpu.get(STATE.cr3))} cr4=${hex(cpu.get(STATE.cr4))}`,
     );
     const bytes = [...this.instructionBytes()].map((byte) => byte.toString(16).padStart(2, '0'));
     lines.push(`bytes at rip: ${bytes.join(' ') || 'unreadable'}`);
