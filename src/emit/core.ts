@@ -145,6 +145,62 @@ function forRegion(imports: Imports, slow: CoreName, stores: boolean): FunctionW
   return f;
 }
 
+function carryWord(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(5);
+  const [KIND, FIRST, SECOND, CARRY] = [1, 2, 3, 4];
+  const kind = f.local('i32');
+  const returnIf = (name: keyof typeof FLAG_KIND, push: () => void): void => {
+    f.get(kind);
+    f.i32(FLAG_KIND[name]);
+    f.pure('i32.eq');
+    f.if();
+    push();
+    f.return();
+    f.end();
+  };
+  f.get(KIND);
+  f.i32(FLAG_CARRY);
+  f.pure('i32.and');
+  f.if();
+  f.get(CARRY);
+  f.return();
+  f.end();
+  f.get(KIND);
+  f.i32(0xff);
+  f.pure('i32.and');
+  f.set(kind);
+  const compare = (): void => {
+    f.get(FIRST);
+    f.get(SECOND);
+    f.pure('i64.lt_u');
+    f.pure('i64.extend_i32_u');
+    f.i64(63n);
+    f.pure('i64.shl');
+  };
+  returnIf('subtract', compare);
+  // A sum is less than what was added when it has wrapped.
+  returnIf('add', compare);
+  returnIf('logic', () => f.i64(0n));
+  returnIf('increment', () => f.get(SECOND));
+  returnIf('decrement', () => f.get(SECOND));
+  returnIf('carries', () => {
+    f.get(SECOND);
+    f.i64(64n);
+    f.get(KIND);
+    f.i32(8);
+    f.pure('i32.shr_u');
+    f.i32(3);
+    f.pure('i32.shl');
+    f.pure('i64.extend_i32_u');
+    f.pure('i64.sub');
+    f.pure('i64.shl');
+  });
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  loadField(f, 'flagC');
+  return f;
+}
+
 /** Truncates the local `value` by the record's address-size code. */
 function pushTruncated(f: FunctionWriter, value: number): void {
   const size = f.local('i32');
@@ -979,6 +1035,7 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('writeFlagWords', writeFlagWords());
   define('settleFlagWords', settleFlagWords(imports));
   define('settleFlags', settleFlags(imports));
+  define('carryWord', carryWord(imports));
   define('interpret', interpret(imports));
   define('directTarget', directTarget());
   define('jump', jump(imports));

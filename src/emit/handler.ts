@@ -164,7 +164,7 @@ export class HandlerEmitter {
   }
 
   /** Code after a store that went the slow way, which may have changed code. */
-  protected afterSlowStore(): void {}
+  protected afterSlowStore(_value: Statement): void {}
 
   /** Another processor wrote in between: the instruction starts again. */
   protected startAgain(): void {
@@ -317,18 +317,18 @@ export class HandlerEmitter {
     f.get(stored);
     f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
     f.else();
-    this.slowStore(address, stored, sizeBytes);
+    this.slowStore(value, address, stored, sizeBytes);
     f.end();
   }
 
-  private slowStore(address: number, stored: number, sizeBytes: number): void {
+  private slowStore(value: Statement, address: number, stored: number, sizeBytes: number): void {
     const { f } = this;
     f.get(CPU);
     this.pushPlace();
     f.get(address);
     f.get(stored);
     this.core(`${this.slow}Store${sizeBytes}` as CoreName);
-    this.afterSlowStore();
+    this.afterSlowStore(value);
     this.returnIfStopped();
   }
 
@@ -411,7 +411,7 @@ export class HandlerEmitter {
     }
     if (this.restarts) return;
     f.else();
-    this.slowStore(address, stored, size);
+    this.slowStore(value, address, stored, size);
     f.end();
   }
 

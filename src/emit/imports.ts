@@ -46,6 +46,8 @@ export const CORE = {
   regionModify2: [['i32', 'i32', 'i64'], ['i64']],
   regionModify4: [['i32', 'i32', 'i64'], ['i64']],
   regionModify8: [['i32', 'i32', 'i64'], ['i64']],
+  /** The word whose bit 63 is CF, for flags as settleFlags takes them. */
+  carryWord: [['i32', 'i32', 'i64', 'i64', 'i64'], ['i64']],
   /** Effective address of the record's memory operand before segmentation, truncated to its address size. */
   offset: [HANDLER, ['i64']],
   /** Linear address of the record's memory operand: (cpu, record, sizeBytes | write << 8, signed distance from it). */

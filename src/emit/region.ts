@@ -8,9 +8,9 @@
 // A guest call is a call: the callee's RET ends it when it goes to the address that the call has pushed (core.ts, ret).
 // Whatever else happens there, the callee gives 0 and every caller returns to the run loop.
 
-import type { Builder, FlagKind, Statement, Value } from '../ir/builder.ts';
+import type { Builder, FlagKind, NodeKind, Statement, Value } from '../ir/builder.ts';
 import { gprOffset, STATE, type StateField, XMM_OFFSET } from '../ir/guest-state.ts';
-import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.ts';
+import { RUNTIME, type RuntimeName, type RuntimeSignature, STATELESS_RUNTIME } from '../ir/runtime.ts';
 import type { FunctionWriter, WasmType } from '../wasm/encoder.ts';
 import { pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
@@ -37,10 +37,7 @@ const LEAVE = {
   runLoop: 3,
 } as const;
 
-/** Runtime functions that neither look at registers nor at the following address: they may run at any time. */
-const STATELESS: ReadonlySet<string> = new Set(['raise', 'sseExact', 'pcmpstr', 'crypto', 'rdrand']);
-
-const needsState = (name: string): boolean => !STATELESS.has(name);
+const needsState = (name: string): boolean => !STATELESS_RUNTIME.has(name);
 
 export interface RegionBlock {
   /** Offset of the first instruction from the page that the region begins in. */
@@ -86,6 +83,8 @@ interface Place {
   stores: boolean;
   /** Registers dirty when control leaves here. */
   dirty: RegisterSet;
+  deadFlags: ReadonlySet<Statement>;
+  lastStores: ReadonlySet<Statement>;
   /** Locals of the instruction at hand, free again after it. */
   temporaries: { type: WasmType; local: number }[];
   /** Locals with the flags' operands, and their types. */
@@ -93,6 +92,71 @@ interface Place {
 }
 
 const FLAG_FIELDS: ReadonlySet<string> = new Set(['flagZ', 'flagN', 'flagC', 'flagA']);
+
+/** Statements that neither read flags nor can be the last thing before somebody else does. */
+const IGNORES_FLAGS: ReadonlySet<NodeKind> = new Set<NodeKind>([
+  'const',
+  'pure',
+  'select',
+  'lane',
+  'replace-lane',
+  'shuffle',
+  'get-variable',
+  'set-variable',
+  'get-register',
+  'set-register',
+  'get-vector',
+  'set-vector',
+  'immediate',
+  'offset',
+  'scratch-get',
+  'scratch-set',
+  'next-rip',
+  'target',
+  'instruction',
+]);
+
+/**
+ * Operations whose flags the next operation overwrites before anything can see them. What they alone have asked for is
+ * no longer asked for.
+ */
+function findDeadFlags(body: readonly Statement[]): Set<Statement> {
+  const dead = new Set<Statement>();
+  let overwritten = false;
+  for (const statement of body.toReversed()) {
+    switch (statement.kind) {
+      case 'set-flags':
+      case 'new-flags':
+        if (overwritten) {
+          dead.add(statement);
+          for (const argument of statement.args) argument.uses--;
+        }
+        overwritten = true;
+        break;
+      case 'carry-word':
+        if (statement.uses > 0) overwritten = false;
+        break;
+      case 'address':
+        if (statement.memory!.place!.segment !== undefined) overwritten = false;
+        break;
+      default:
+        if (!IGNORES_FLAGS.has(statement.kind)) overwritten = false;
+    }
+  }
+  return dead;
+}
+
+/** Stores behind which their instruction does nothing more. */
+function findLastStores(body: readonly Statement[]): Set<Statement> {
+  const last = new Set<Statement>();
+  body.forEach((statement, index) => {
+    const { kind } = statement;
+    if (kind !== 'store' && kind !== 'store-vector') return;
+    const next = body[index + 1];
+    if (next === undefined || next.kind === 'instruction') last.add(statement);
+  });
+  return last;
+}
 
 function* registersOf(set: RegisterSet): Generator<number> {
   for (let register = 0; register < 32; register++) if ((set >>> register) & 1) yield register;
@@ -126,6 +190,8 @@ class RegionEmitter extends HandlerEmitter {
     lengthBytes: 0,
     stores: false,
     dirty: 0,
+    deadFlags: new Set(),
+    lastStores: new Set(),
     temporaries: [],
     pinned: new Map(),
   };
@@ -401,6 +467,8 @@ class RegionEmitter extends HandlerEmitter {
       lengthBytes: 0,
       stores: false,
       dirty: this.flow.blocks.get(offset)!.dirtyIn,
+      deadFlags: findDeadFlags(block.body.body),
+      lastStores: findLastStores(block.body.body),
       temporaries: [],
       pinned: new Map(),
     };
@@ -701,21 +769,8 @@ class RegionEmitter extends HandlerEmitter {
       f.if('i64');
       f.get(this.flagCarry);
       f.else();
-      // A step keeps the carry's word as it is: counting loops are made of steps.
-      f.get(this.flagKind);
-      f.i32(0xfe);
-      f.pure('i32.and');
-      f.i32(FLAG_KIND.increment);
-      f.pure('i32.eq');
-      f.if('i64');
-      f.get(this.flagSecond);
-      f.else();
       this.pushFlagLocals();
-      f.call(this.imports.core.settleFlags);
-      f.i32(FLAG_KIND.none);
-      f.set(this.flagKind);
-      this.loadField('flagC');
-      f.end();
+      f.call(this.imports.core.carryWord);
       f.end();
     } else {
       this.flushFlags();
@@ -781,6 +836,12 @@ class RegionEmitter extends HandlerEmitter {
         this.beginInstruction(value);
         return;
       case 'set-flags': {
+        if (place.deadFlags.has(value)) {
+          // A carry that stays may follow from the operands all the same.
+          for (const argument of value.args) if (argument.uses > 0) this.ensureLocal(argument);
+          this.pin(value.args);
+          return;
+        }
         const [x, y, result] = value.args as [Value, Value, Value];
         const name = value.name as FlagKind;
         const first = name === 'subtract' ? x : result;
@@ -801,6 +862,7 @@ class RegionEmitter extends HandlerEmitter {
         return;
       }
       case 'new-flags':
+        if (place.deadFlags.has(value)) return;
         f.i32(FLAG_KIND.none);
         f.set(this.flagKind);
         this.setField('flagKind', () => f.i32(FLAG_KIND.none));
@@ -1096,9 +1158,16 @@ class RegionEmitter extends HandlerEmitter {
     this.leaveHereIf();
   }
 
-  protected override afterSlowStore(): void {
-    this.place.stores = true;
-    this.f.set(this.leaving);
+  protected override afterSlowStore(value: Statement): void {
+    const { f, place } = this;
+    f.set(this.leaving);
+    if (place.lastStores.has(value) && place.instruction!.dirtyBefore === place.instruction!.dirtyAfter) {
+      // Nothing is left to do: whether code has changed is asked only here, where it may have.
+      this.returnIfStopped();
+      this.leaveIfChanged(place.nextInstruction);
+      return;
+    }
+    place.stores = true;
   }
 
   protected override call(value: Value): void {

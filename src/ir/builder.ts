@@ -11,7 +11,7 @@ import { constantBits, foldConstants, foldIdentity, resultBits } from './fold.ts
 import type { StateField } from './guest-state.ts';
 import { FLAT_SEGMENT_OFFSET, STATE } from './guest-state.ts';
 import { PURE_OPERATIONS, type PureOperation, type ValueType } from './operations.ts';
-import { RUNTIME, type RuntimeName, type RuntimeSignature } from './runtime.ts';
+import { RUNTIME, type RuntimeName, type RuntimeSignature, STATELESS_RUNTIME } from './runtime.ts';
 
 /** Which state bytes a register operand means: known now, or a byte offset taken from a slot of the decoded record. */
 export type Location =
@@ -220,6 +220,8 @@ export interface FlagSource {
 }
 
 export class Builder {
+  /** Earlier code of this body has found that SSE instructions raise no exception of their own. Only with `lazyFlags`. */
+  sseChecked = false;
   /** Known only until anything else writes flags. */
   flagSource: FlagSource | undefined;
   /**
@@ -639,6 +641,7 @@ export class Builder {
     for (let k = 0; k < args.length; k++) {
       if (args[k]!.type !== signature.parameters[k]) throw new Error(`${name}: argument ${k} is ${args[k]!.type}`);
     }
+    if (!STATELESS_RUNTIME.has(name)) this.sseChecked = false;
     return this.node('call', signature.result ?? 'none', args, { name });
   }
 

@@ -161,3 +161,12 @@ export const RUNTIME = {
 } as const satisfies Record<string, RuntimeSignature>;
 
 export type RuntimeName = keyof typeof RUNTIME;
+
+/** Functions that neither look at registers, flags or the following address nor change them or the processor's mode. */
+export const STATELESS_RUNTIME: ReadonlySet<string> = new Set<RuntimeName>([
+  'raise',
+  'sseExact',
+  'pcmpstr',
+  'crypto',
+  'rdrand',
+]);

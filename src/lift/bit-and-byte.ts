@@ -1,7 +1,7 @@
 // Bit tests, scans, counts and CRC32 (Intel SDM volume 1, 5.1.6).
 
 import type { Builder, InstructionLift, Value } from '../ir/builder.ts';
-import { setCarryOverflow } from './flags.ts';
+import { setCarryOverflow, setLogicFlags } from './flags.ts';
 import { type Lift, type Lifts, sizeOf } from './lift.ts';
 
 type Change = ((b: Builder, old: Value, bit: Value) => Value) | undefined;
@@ -45,7 +45,8 @@ const scan =
     const size = sizeOf(destination);
     const source = b.read(i.operands[1]!);
     const found = forward ? b.op('i64.ctz', source) : b.sub(b.i64(63), b.op('i64.clz', source));
-    b.setField('flagZ', source);
+    // The flags besides ZF are undefined.
+    setLogicFlags(b, size, source);
     b.if(b.op('i32.eqz', b.eqz(source)), () => b.write(destination, b.truncate(found, size)));
   };
 

@@ -165,7 +165,7 @@ function baseCondition(b: Builder, code: number): Value {
     case 0:
       return negative(b, overflowWord(b));
     case 1:
-      return negative(b, b.getField('flagC'));
+      return negative(b, carryWord(b));
     case 2:
       return zeroFlag(b);
     case 3:

@@ -271,6 +271,8 @@ function swapgs(b: Builder): void {
 
 /** SSE instructions raise what CR0 and CR4 ask for before anything else. */
 export function checkSse(b: Builder): void {
+  if (b.sseChecked) return;
+  b.sseChecked = b.lazyFlags;
   const trap = b.getField('sseTrap');
   b.if(trap, () => b.call('raise', b.op('i32.sub', trap, b.i32(1)), b.i32(-1)));
 }
