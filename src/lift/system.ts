@@ -326,8 +326,10 @@ export const systemLifts: Lifts = {
   },
   invlpg: (b, i) => {
     b.call('checkPrivileged');
+    const epoch = b.getField('codeEpoch');
     b.call('invlpg', b.address(i.operands[0]!, false, 1));
-    b.leaveNext();
+    // What follows may be elsewhere now.
+    b.if(b.op('i32.ne', epoch, b.getField('codeEpoch')), () => b.leaveNext());
   },
   invpcid: (b, i) => {
     b.call('checkPrivileged');

@@ -73,6 +73,8 @@ export interface CodeCacheParts {
   codeMoved(): void;
 }
 
+const RECENT_MASK = 1023;
+
 export class CodeCache {
   private readonly parts: CodeCacheParts;
   private readonly bytes: Uint8Array;
@@ -81,6 +83,8 @@ export class CodeCache {
   private readonly flags: Uint8Array;
   private readonly watched = new Map<number, WatchedPage>();
   private readonly pages = new Map<number, CodePage>();
+  /** Some of them by the page's low bits: a look-up in the map costs as much as a page walk. */
+  private readonly recent = new Array<CodePage | undefined>(RECENT_MASK + 1).fill(undefined);
   private readonly crossSites = new Map<number, CrossSite>();
   private next: number;
   /** Set when the pool is full: flush() before the next run. */
@@ -112,6 +116,7 @@ export class CodeCache {
   flush(): void {
     this.flushes++;
     this.pages.clear();
+    this.recent.fill(undefined);
     this.crossSites.clear();
     this.watched.clear();
     this.flags.fill(0);
@@ -156,9 +161,14 @@ export class CodeCache {
 
   /** The page's code table, or undefined when the pool is full. `page` lies in RAM. */
   page(page: number, codeSize: CodeSize): CodePage | undefined {
+    const recent = this.recent[page & RECENT_MASK];
+    if (recent !== undefined && recent.page === page && recent.codeSize === codeSize) return recent;
     const key = keyOf(page, codeSize);
     const known = this.pages.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.recent[page & RECENT_MASK] = known;
+      return known;
+    }
     const table = this.allocate(CODE_PAGE_TABLE_BYTES);
     if (table === 0) return undefined;
     this.bytes.fill(0, table, table + CODE_PAGE_TABLE_BYTES);

@@ -18,6 +18,11 @@ const RECORDS_OFFSET = 0x100_0000;
 export const TLB_CLASSES = 4;
 /** Code TLBs: three code sizes for supervisor and user. */
 export const CODE_TLB_CLASSES = 6;
+/** Address spaces that have TLBs of their own: what one has found is still there when it is switched to again. */
+export const TLB_SETS = 4;
+/** All data TLBs of a processor, set after set; the code TLBs are behind them. */
+export const DATA_TLB_BYTES = TLB_SETS * TLB_CLASSES * TLB.sizeBytes;
+export const CODE_TLB_BYTES = TLB_SETS * CODE_TLB_CLASSES * CODE_TLB.sizeBytes;
 
 export interface VcpuLayout {
   readonly stateOffset: number;
@@ -28,7 +33,7 @@ export interface VcpuLayout {
   readonly recordsEnd: number;
 }
 
-const TLB_BYTES = TLB_CLASSES * TLB.sizeBytes + CODE_TLB_CLASSES * CODE_TLB.sizeBytes;
+const TLB_BYTES = DATA_TLB_BYTES + CODE_TLB_BYTES;
 const BLOCK_BYTES = STATE_SIZE_BYTES + TLB_BYTES + HEAT.sizeBytes;
 
 /** Layout of processor `index` of `count`. */
@@ -39,7 +44,7 @@ export function layoutVcpu(index: number, count: number): VcpuLayout {
   return {
     stateOffset,
     tlbOffset: stateOffset + STATE_SIZE_BYTES,
-    codeTlbOffset: stateOffset + STATE_SIZE_BYTES + TLB_CLASSES * TLB.sizeBytes,
+    codeTlbOffset: stateOffset + STATE_SIZE_BYTES + DATA_TLB_BYTES,
     heatOffset: stateOffset + STATE_SIZE_BYTES + TLB_BYTES,
     recordsOffset: RECORDS_OFFSET + index * share,
     recordsEnd: RECORDS_OFFSET + (index + 1) * share,

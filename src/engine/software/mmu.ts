@@ -9,7 +9,15 @@ import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
 import { GuestFault } from './guest-fault.ts';
-import { CODE_TLB_CLASSES, GUEST_RAM_OFFSET, TLB_CLASSES, type VcpuLayout } from './layout.ts';
+import {
+  CODE_TLB_BYTES,
+  CODE_TLB_CLASSES,
+  DATA_TLB_BYTES,
+  GUEST_RAM_OFFSET,
+  TLB_CLASSES,
+  TLB_SETS,
+  type VcpuLayout,
+} from './layout.ts';
 import type { LinearMemory } from './linear-memory.ts';
 
 const PF = 14;
@@ -43,6 +51,10 @@ const EFER_LOW = STATE.efer.offset >> 2;
 const SYSTEM_FLAGS = STATE.systemFlags.offset >> 2;
 const TLB_POINTER = STATE.tlb.offset >> 2;
 
+const EXECUTED_LOG2 = 14;
+const executedSlot = (low: number, high: number): number =>
+  ((low >>> 12) ^ (low >>> 26) ^ (high << 6)) & ((1 << EXECUTED_LOG2) - 1);
+
 const words32 = (cpu: CpuState, field: number): number => cpu.words[(cpu.offset >> 2) + field]!;
 
 /** A present entry that was used before, with none of the bits 51:32 set. */
@@ -66,6 +78,8 @@ export class Mmu implements LinearMemory {
 
   /** Set by the engine: addresses may lead to other code than before. */
   codeMoved: () => void = () => {};
+  /** Set by the engine: tlbKey has changed, and with it all but global pages. */
+  addressSpaceChanged: () => void = () => {};
 
   private nextKey = 1;
   private readonly pcidKeys = new Map<number, number>();
@@ -85,6 +99,7 @@ export class Mmu implements LinearMemory {
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.ramBytes = ramBytes;
+    this.written = new Uint8Array(Math.ceil(ramBytes / 4096));
   }
 
   /** Host offset of the value of loadSpecial and storeSpecial. */
@@ -100,6 +115,7 @@ export class Mmu implements LinearMemory {
 
   /** All translations of every address space are forgotten. */
   flushAll(): void {
+    this.codeMoved();
     this.pcidKeys.clear();
     this.large2m.clear();
     this.large1g.clear();
@@ -112,8 +128,7 @@ export class Mmu implements LinearMemory {
   switchAddressSpace(pcid: number, keep: boolean): void {
     const known = keep ? this.pcidKeys.get(pcid) : undefined;
     if (known !== undefined) {
-      this.cpu.set(STATE.tlbKey, BigInt(known));
-      this.codeMoved();
+      this.useKey(pcid, known);
       return;
     }
     this.takeNewKey(pcid);
@@ -133,13 +148,35 @@ export class Mmu implements LinearMemory {
     }
     const key = this.nextKey++;
     this.pcidKeys.set(pcid, key);
-    this.cpu.set(STATE.tlbKey, BigInt(key));
-    this.codeMoved();
+    this.useKey(pcid, key);
   }
 
+  private useKey(pcid: number, key: number): void {
+    const { cpu, setOwners } = this;
+    let set = setOwners.indexOf(pcid);
+    if (set < 0) {
+      set = this.nextSet;
+      this.nextSet = (set + 1) % TLB_SETS;
+      setOwners[set] = pcid;
+    }
+    const moved = set - this.set;
+    this.set = set;
+    cpu.set32(STATE.tlb, cpu.get32(STATE.tlb) + moved * TLB_CLASSES * TLB.sizeBytes);
+    cpu.set32(STATE.codeTlb, cpu.get32(STATE.codeTlb) + moved * CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
+    cpu.set(STATE.tlbKey, BigInt(key));
+    this.addressSpaceChanged();
+  }
+
+  /** The set of TLBs in use, and the PCID that each holds; -1 for none. */
+  private set = 0;
+  private nextSet = 0;
+  private readonly setOwners = new Array<number>(TLB_SETS).fill(-1);
+
   private clearTlbs(): void {
+    this.codeMoved();
     const { tlbOffset } = this.layout;
-    this.bytes.fill(0, tlbOffset, tlbOffset + TLB_CLASSES * TLB.sizeBytes + CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
+    this.bytes.fill(0, tlbOffset, tlbOffset + DATA_TLB_BYTES + CODE_TLB_BYTES);
+    this.executed.fill(0);
     this.large2m.clear();
     this.large1g.clear();
     this.recentLarge.fill(-1);
@@ -147,7 +184,8 @@ export class Mmu implements LinearMemory {
 
   /** Forgets the translations of one page, global ones of every address space included. */
   invalidatePage(low: number, high: number): void {
-    this.codeMoved();
+    // What was never found as code, no region goes to.
+    if (this.executed[executedSlot(low, high)] === 1) this.codeMoved();
     const region2m = (high >>> 0) * 2048 + (low >>> 21);
     if (this.large2m.has(region2m) || this.large1g.has(Math.floor(region2m / 512))) {
       this.flushAll();
@@ -156,7 +194,7 @@ export class Mmu implements LinearMemory {
     const { words } = this;
     const page = low & ~0xfff;
     const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
-    for (let k = 0; k < TLB_CLASSES; k++) {
+    for (let k = 0; k < TLB_SETS * TLB_CLASSES; k++) {
       const at = (this.layout.tlbOffset + k * TLB.sizeBytes + slot) >> 2;
       for (const tag of [at, at + 2]) {
         if ((words[tag]! & ~0xfff) === page && words[tag + 1] === high) {
@@ -166,7 +204,7 @@ export class Mmu implements LinearMemory {
       }
     }
     const codeSlot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
-    for (let k = 0; k < CODE_TLB_CLASSES; k++) {
+    for (let k = 0; k < TLB_SETS * CODE_TLB_CLASSES; k++) {
       const at = (this.layout.codeTlbOffset + k * CODE_TLB.sizeBytes + codeSlot) >> 2;
       if ((words[at]! & ~0xfff) === page && words[at + 1] === high) {
         words[at] = 0;
@@ -177,10 +215,12 @@ export class Mmu implements LinearMemory {
 
   /** A page of RAM now holds code: no TLB entry may let stores pass unseen. */
   forbidDirectWrites(page: number): void {
+    if (this.written[page] === 0) return;
+    this.written[page] = 0;
     const { words } = this;
     const host = (GUEST_RAM_OFFSET + page * 4096) | 0;
     const first = this.layout.tlbOffset >> 2;
-    const end = first + ((TLB_CLASSES * TLB.sizeBytes) >> 2);
+    const end = first + (DATA_TLB_BYTES >> 2);
     const stride = 1 << (TLB.strideLog2 - 2);
     for (let at = first; at < end; at += stride) {
       const tag = words[at + (TLB.writeTag >> 2)]!;
@@ -195,10 +235,10 @@ export class Mmu implements LinearMemory {
   /** Empties every code TLB: their page pointers are about to become stale. */
   clearCodeTlbs(): void {
     const { codeTlbOffset } = this.layout;
-    this.bytes.fill(0, codeTlbOffset, codeTlbOffset + CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
+    this.bytes.fill(0, codeTlbOffset, codeTlbOffset + CODE_TLB_BYTES);
   }
 
-  private readonly codeLimits = new Float64Array(2 * CODE_TLB_CLASSES);
+  private readonly codeLimits = new Float64Array(2 * TLB_SETS * CODE_TLB_CLASSES);
 
   /** Entries of the current code TLB were checked against the CS of another base or limit: they go. */
   limitCode(base: number, limit: number): void {
@@ -323,6 +363,7 @@ export class Mmu implements LinearMemory {
     this.writable = writable;
     this.dirty = (entryLow & PTE.D) !== 0;
     this.physicalPage = frame;
+    this.global = (entryLow & PTE.G) !== 0 && (cr4 & CR4.PGE) !== 0;
     if (shift !== 12) this.noteLarge(low, high, shift);
     return true;
   }
@@ -337,8 +378,21 @@ export class Mmu implements LinearMemory {
     else this.large2m.add(region2m);
   }
 
+  /** A page that a region goes to: INVLPG of it is heard. */
+  noteExecuted(low: number, high: number): void {
+    this.executed[executedSlot(low, high)] = 1;
+  }
+
+  /** Linear pages where code was found, hashed. */
+  private readonly executed = new Uint8Array(1 << EXECUTED_LOG2);
+  /** Pages of RAM that a TLB entry may let stores into. */
+  private readonly written: Uint8Array;
+  /** The last walk ended at a global page: it is the same in every address space. */
+  global = false;
+
   private walkAny(low: number, high: number, access: number, user: boolean, implicit: boolean): GuestFault | undefined {
     const { cpu, view } = this;
+    this.global = false;
     const cr0 = cpu.getLow(STATE.cr0);
     if ((cr0 & CR0.PG) >>> 0 === 0) {
       this.physicalPage = low >>> 12;
@@ -525,6 +579,7 @@ export class Mmu implements LinearMemory {
     words[at] = tag;
     words[at + 1] = high;
     const direct = this.writable && this.dirty && !holdsCode;
+    if (direct) this.written[page] = 1;
     words[at + 2] = direct ? tag : 0;
     words[at + 3] = direct ? high : 0;
     words[at + 4] = (host - (low & ~0xfff)) | 0;
@@ -636,7 +691,7 @@ export class Mmu implements LinearMemory {
   direct(low: number, high: number, sizeBytes: number, write: boolean, user: boolean): number {
     if ((low & 0xfff) + sizeBytes > 4096 || this.notCanonical(high) || (user && this.alignmentChecked)) return 0;
     const { words } = this;
-    const tlb = this.layout.tlbOffset + (user ? TLB_CLASS.user : TLB_CLASS.supervisor) * TLB.sizeBytes;
+    const tlb = this.tlbOfSet + (user ? TLB_CLASS.user : TLB_CLASS.supervisor) * TLB.sizeBytes;
     const at = (tlb + (((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2)) >> 2;
     const tag = write ? at + (TLB.writeTag >> 2) : at;
     if (words[tag] === ((low & ~0xfff) | this.key) && words[tag + 1] === high) {
@@ -707,6 +762,11 @@ export class Mmu implements LinearMemory {
   /** Reads a block with the present privilege. Throws GuestFault. */
   readBlock(linear: bigint, target: Uint8Array): void {
     this.forPages(linear, target.length, ACCESS.read, (guestPhysical, from, length) => {
+      if (guestPhysical + length <= this.ramBytes) {
+        const at = GUEST_RAM_OFFSET + guestPhysical;
+        for (let k = 0; k < length; k++) target[from + k] = this.bytes[at + k]!;
+        return;
+      }
       const to = this.cpu.offset + SPECIAL_OFFSET;
       for (let k = 0; k < length; k++) {
         this.loadPhysical(guestPhysical + k, 1, to);
@@ -719,6 +779,12 @@ export class Mmu implements LinearMemory {
   writeBlock(linear: bigint, source: Uint8Array): void {
     this.forPages(linear, source.length, ACCESS.write, () => {});
     this.forPages(linear, source.length, ACCESS.write, (guestPhysical, from, length) => {
+      if (guestPhysical + length <= this.ramBytes) {
+        this.code!.noteWrite(guestPhysical, length);
+        const to = GUEST_RAM_OFFSET + guestPhysical;
+        for (let k = 0; k < length; k++) this.bytes[to + k] = source[from + k]!;
+        return;
+      }
       const at = this.cpu.offset + SPECIAL_OFFSET;
       for (let k = 0; k < length; k++) {
         this.bytes[at] = source[from + k]!;
@@ -788,12 +854,16 @@ export class Mmu implements LinearMemory {
     this.alignmentChecked = cpl === 3 && ac && (this.cpu.getLow(STATE.cr0) & CR0.AM) !== 0;
     let kind: number = cpl === 3 ? TLB_CLASS.user : ac ? TLB_CLASS.supervisorWithAc : TLB_CLASS.supervisor;
     if (this.alignmentChecked) kind = TLB_CLASS.userAligned;
-    return this.layout.tlbOffset + kind * TLB.sizeBytes;
+    return this.tlbOfSet + kind * TLB.sizeBytes;
+  }
+
+  private get tlbOfSet(): number {
+    return this.layout.tlbOffset + this.set * TLB_CLASSES * TLB.sizeBytes;
   }
 
   codeTlbFor(cpl: number, codeSize: number): number {
     const kind = (codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2) * 2 + (cpl === 3 ? 1 : 0);
-    return this.layout.codeTlbOffset + kind * CODE_TLB.sizeBytes;
+    return this.layout.codeTlbOffset + (this.set * CODE_TLB_CLASSES + kind) * CODE_TLB.sizeBytes;
   }
 }
 

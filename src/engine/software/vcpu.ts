@@ -157,6 +157,7 @@ export class SoftwareVcpu implements Vcpu {
     });
     this.mmu.attachCode(this.code);
     this.mmu.codeMoved = () => this.codeMoved();
+    this.mmu.addressSpaceChanged = () => this.addressSpaceChanged();
     this.mmu.stackFault = () => this.usesStack();
     this.view.setUint32(this.base + FLAT_SEGMENT_OFFSET + SEGMENT_FIELDS.flat, 1, true);
     const self = this;
@@ -240,7 +241,15 @@ export class SoftwareVcpu implements Vcpu {
   private readonly translates: boolean;
   /** Regions of several pages: record -> where else their code lies. */
   private readonly regionPages = new Map<number, readonly RegionPage[]>();
-  private epoch = 1;
+  /** The last number given to an epoch, and the last one that counts no more in any address space. */
+  private epochs = 1;
+  private staleEpoch = 1;
+  private supervisorEpoch = 1;
+  private userEpoch = 1;
+  /** By TLB key: the epoch of the user's code; whether the supervisor has run code in pages that are not global. */
+  private readonly userEpochs = new Int32Array(4096);
+  private readonly localSupervisor = new Uint8Array(4096);
+  private addressSpace = 0;
   private resolvedPage: CodePage | undefined;
   private resolvedOffset = 0;
   private single = false;
@@ -384,13 +393,55 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Code may be elsewhere than it was: what regions remember of other places counts no more. */
   private codeMoved(): void {
-    this.epoch = (this.epoch + 1) & 0x7fffffff;
+    this.staleEpoch = this.epochs;
+    this.supervisorEpoch = this.newEpoch();
+    this.userEpoch = this.newEpoch();
+    this.userEpochs[this.addressSpace] = this.userEpoch;
     this.writeEpoch();
+  }
+
+  private newEpoch(): number {
+    this.epochs++;
+    if (this.epochs > 0x3fffffff) {
+      // Old numbers come again: no region may know one of them. The whole cache goes.
+      this.epochs = 1;
+      this.staleEpoch = 0;
+      this.userEpochs.fill(0);
+      this.code.full = true;
+    }
+    return this.epochs;
+  }
+
+  /**
+   * Another address space, or the same with its translations dropped. Code of the supervisor is where it was as long
+   * as it lies in global pages; the user's is where it was when this address space was last left.
+   */
+  private addressSpaceChanged(): void {
+    const key = this.cpu.getLow(STATE.tlbKey);
+    const before = this.addressSpace;
+    this.addressSpace = key;
+    let epoch = this.userEpochs[key]!;
+    if (epoch <= this.staleEpoch) {
+      // A new key, or one that comes again after all TLBs have been cleared.
+      this.localSupervisor[key] = 0;
+      epoch = this.newEpoch();
+      this.userEpochs[key] = epoch;
+    }
+    this.userEpoch = epoch;
+    if (this.localSupervisor[before] === 1 || this.localSupervisor[key] === 1) this.supervisorEpoch = this.newEpoch();
+    this.writeEpoch();
+  }
+
+  /** The page just walked holds code that is about to run, or that a region goes to. */
+  private noteCode(low: number, high: number): void {
+    this.mmu.noteExecuted(low, high);
+    if (!this.mmu.global && this.cpu.get32(STATE.cpl) !== 3) this.localSupervisor[this.addressSpace] = 1;
   }
 
   /** What a supervisor has found says nothing of what a user may execute. */
   private writeEpoch(): void {
-    this.cpu.set32(STATE.codeEpoch, ((this.epoch << 1) | (this.cpu.get32(STATE.cpl) === 3 ? 1 : 0)) >>> 0);
+    const user = this.cpu.get32(STATE.cpl) === 3;
+    this.cpu.set32(STATE.codeEpoch, user ? (this.userEpoch << 1) | 1 : this.supervisorEpoch << 1);
   }
 
   /** The code around an address of the present address space. */
@@ -398,7 +449,11 @@ export class SoftwareVcpu implements Vcpu {
     return {
       page: (delta) => {
         const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
-        return this.mmu.peekCode(Number(at & 0xfffff000n) | 0, Number(at >> 32n) | 0);
+        const low = Number(at & 0xfffff000n) | 0;
+        const high = Number(at >> 32n) | 0;
+        const page = this.mmu.peekCode(low, high);
+        if (page !== undefined) this.noteCode(low, high);
+        return page;
       },
     };
   }
@@ -627,6 +682,7 @@ export class SoftwareVcpu implements Vcpu {
       }
     }
     const guestPhysical = this.mmu.fetch(low, high);
+    this.noteCode(low, high);
     // Where there is no memory all bits read as 1, which is no instruction.
     if (guestPhysical >= this.ramBytes) throw new GuestFault(UD);
     const offset = guestPhysical % 4096;

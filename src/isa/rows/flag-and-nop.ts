@@ -13,7 +13,7 @@ export const FLAG_AND_NOP_ROWS: readonly RowDefinition[] = [
   row('stc', 'F9', ''),
   row('cli', 'FA', ''),
   // The run ends so that the interrupt that becomes possible is seen at once.
-  row('sti', 'FB', '', { ends: true }),
+  row('sti', 'FB', ''),
   row('cld', 'FC', ''),
   row('std', 'FD', ''),
 

@@ -29,7 +29,7 @@ export const SYSTEM_ROWS: readonly RowDefinition[] = [
   row('mov', '0F 23 /r', 'Dy,Ry', { lift: 'mov-to-dr', size64: 'force64', ends: true }),
   row('clts', '0F 06', '', { ends: true }),
   row('hlt', 'F4', '', { ends: true }),
-  row('invlpg', '0F 01 /7', 'M', { ends: true }),
+  row('invlpg', '0F 01 /7', 'M'),
   row('invpcid', '66 0F 38 82 /r', 'Gy,Mdq', { feature: 'invpcid', size64: 'force64', ends: true }),
   row('invd', '0F 08', ''),
   row('wbinvd', '0F 09', ''),

@@ -6,7 +6,7 @@
 // comes by.
 
 import { TLB } from '../../../emit/record.ts';
-import { GUEST_RAM_OFFSET, layoutVcpu, TLB_CLASSES } from '../layout.ts';
+import { DATA_TLB_BYTES, GUEST_RAM_OFFSET, layoutVcpu } from '../layout.ts';
 import type { SoftwareVcpu } from '../vcpu.ts';
 
 const PAGE_BYTES = 4096;
@@ -46,7 +46,7 @@ export class PageJournal {
   begin(): void {
     this.kept.clear();
     const { words, tlbWords } = this;
-    const end = tlbWords + (TLB_CLASSES * TLB.sizeBytes) / 4;
+    const end = tlbWords + DATA_TLB_BYTES / 4;
     const stride = (1 << TLB.strideLog2) / 4;
     for (let at = tlbWords + TLB.writeTag / 4; at < end; at += stride) {
       words[at] = 0;
@@ -99,7 +99,7 @@ export class PageJournal {
 export function everyWritablePage(words: Int32Array, passes: (page: number) => boolean): boolean {
   const first = layoutVcpu(0, 1).tlbOffset / 4;
   const stride = (1 << TLB.strideLog2) / 4;
-  for (let at = first; at < first + (TLB_CLASSES * TLB.sizeBytes) / 4; at += stride) {
+  for (let at = first; at < first + DATA_TLB_BYTES / 4; at += stride) {
     const tag = words[at + TLB.writeTag / 4]!;
     if ((tag & 0xfff) === 0) continue;
     const hostOffset = (words[at + TLB.addend / 4]! + (tag & ~0xfff)) >>> 0;
