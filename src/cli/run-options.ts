@@ -11,6 +11,7 @@ export interface RunFlags {
   initrd?: string[];
   append?: string;
   memory: string;
+  codeCache: string;
   debugExit?: string;
   reboot: boolean;
   file?: string[];

@@ -8,14 +8,14 @@ import { Terminal } from '../backends/terminal.ts';
 import { EXIT_STATUS } from '../base/errors.ts';
 import { type GuestImage, resolveImage } from '../images/images.ts';
 import { createOverlay, GuestRequestDecoder, type RunOptions } from '../images/overlay.ts';
-import { DEFAULT_RAM_BYTES, type MachineConfig } from '../machine/config.ts';
+import { DEFAULT_CODE_CACHE_BYTES, DEFAULT_RAM_BYTES, type MachineConfig } from '../machine/config.ts';
 import { CommandSession } from '../vm/command-session.ts';
 import { ConsoleSession } from '../vm/console-session.ts';
 import { startNodeThread } from '../vm/node-thread.ts';
 import { keepStatisticsFile } from '../vm/statistics-file.ts';
 import { type LineReader, VirtualMachine } from '../vm/virtual-machine.ts';
 import { describeFailure } from './failure.ts';
-import { formatMemorySize, parseMemorySize } from './memory-size.ts';
+import { formatMemorySize, parseCodeCacheSize, parseMemorySize } from './memory-size.ts';
 import { createProgressBar } from './progress-bar.ts';
 import { parsePort, type RunFlags, readGuestFile, readInitrd, readUserFile, usageError } from './run-options.ts';
 import { type Outcome, outcomeOfCommand, outcomeOfGuest } from './run-outcome.ts';
@@ -54,6 +54,7 @@ export function createRunCommand(): Command {
     .option('--initrd <file>', 'initrd, or boot module with arguments; repeat for more', collect)
     .option('--append <text>', "kernel command line; is added to an image's own")
     .option('--memory <size>', 'guest memory, such as 512M or 1G', `${DEFAULT_RAM_BYTES / 1024 ** 2}M`)
+    .option('--code-cache <size>', 'machine code kept at most', `${DEFAULT_CODE_CACHE_BYTES / 1024 ** 2}M`)
     .option('--file <host:guest>', 'put a file into an image; repeat for more', collect)
     .option('-t, --terminal', "run the command on the guest's console, as programs with menus or editors need it")
     .option('--no-reboot', 'end when the guest resets')
@@ -79,6 +80,7 @@ export interface Guest {
 async function run(imageName: string | undefined, command: string[], flags: RunFlags): Promise<number> {
   checkFlags(imageName, command, flags);
   const memoryBytes = parseMemorySize(flags.memory);
+  const codeCacheBytes = parseCodeCacheSize(flags.codeCache);
   const debugExitPort = flags.debugExit === undefined ? undefined : parsePort(flags.debugExit);
   const files = (flags.file ?? []).map(readGuestFile);
   const streams = { output: new DescriptorOutput(1), errors: new DescriptorOutput(2) };
@@ -106,6 +108,7 @@ async function run(imageName: string | undefined, command: string[], flags: RunF
       : imageGuest(await fetchImage(imageName, flags), createOverlayOf(command, settings, files), flags);
   machine.start({
     memoryBytes,
+    codeCacheBytes,
     kernel: guest.kernel,
     kernelName: guest.kernelName,
     initrds: guest.initrds,

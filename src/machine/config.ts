@@ -9,6 +9,9 @@ const MIB = 1024 * 1024;
 export const MINIMUM_RAM_BYTES = 64 * MIB;
 export { MAXIMUM_RAM_BYTES };
 export const DEFAULT_RAM_BYTES = 256 * MIB;
+/** Less would be thrown away as soon as it is made. */
+export const MINIMUM_CODE_CACHE_BYTES = 4 * MIB;
+export const DEFAULT_CODE_CACHE_BYTES = 256 * MIB;
 /** RAM is a whole number of these. */
 export const RAM_GRANULE_BYTES = MIB;
 
@@ -26,6 +29,8 @@ export const machineConfigSchema = z.strictObject({
   serialPorts: z.int().min(1).max(4),
   /** A write of v to this port ends the machine with status (v << 1) | 1. */
   debugExitPort: z.int().min(0).max(0xfffc).optional(),
+  /** Machine code of translated regions to be kept at most, as an estimate. */
+  codeCacheBytes: z.int().min(MINIMUM_CODE_CACHE_BYTES).optional(),
   /** Whether a reset by the guest starts it anew, or ends the run. */
   reboot: z.boolean(),
 });

@@ -20,7 +20,7 @@ import { buildAcpiTables } from './acpi/tables.ts';
 import type { LoadedKernel } from './boot/boot-request.ts';
 import type { Decompressor } from './boot/decompression/decompressor.ts';
 import { loadKernel } from './boot/load-kernel.ts';
-import { type MachineConfig, machineConfigSchema } from './config.ts';
+import { DEFAULT_CODE_CACHE_BYTES, type MachineConfig, machineConfigSchema } from './config.ts';
 
 /** One tick of the time-stamp counter is one nanosecond of the clock. */
 const TSC_HZ = 1_000_000_000;
@@ -110,7 +110,7 @@ export class Machine {
   constructor(config: MachineConfig, environment: MachineEnvironment, parts: MachineParts = USUAL_PARTS) {
     this.config = machineConfigSchema.parse(config);
     this.environment = environment;
-    const { memoryBytes, debugExitPort } = this.config;
+    const { memoryBytes, debugExitPort, codeCacheBytes = DEFAULT_CODE_CACHE_BYTES } = this.config;
     const memory = allocateMemory(memoryBytes);
     this.memory = parts.createMemory(memory, GUEST_RAM_OFFSET, memoryBytes);
     this.timers = new Timers(environment.clock);
@@ -146,6 +146,7 @@ export class Machine {
       memory,
       ...(translation === undefined ? {} : { translation }),
       ramBytes: memoryBytes,
+      codeCacheBytes,
       host: this.vcpuHost(index),
       cpuid: { apicId: index, cpuCount: 1, tscHz: TSC_HZ, apicBusHz: APIC_TIMER_HZ },
     });

@@ -1,18 +1,23 @@
 // Decoded instructions by physical page and code size. A page's records lie in runs: consecutive instructions up to an
 // unconditional transfer. Records of a page that is written become stale: their handler is replaced by the one that
-// looks its place up again, so that a run in progress leaves them at the next instruction. Memory is taken from a pool
-// that only grows and is emptied as a whole.
+// looks its place up again, so that a run in progress leaves them at the next instruction. Their memory goes back to
+// the pool, which gives it out again once no generated code can be using it: settle().
 
 import type { CodeSize, DecodeFailure, Instruction } from '../../decode/instruction.ts';
 import { CODE_PAGE_TABLE_BYTES, RECORD, SITE } from '../../emit/record.ts';
 import { GUEST_RAM_OFFSET } from './layout.ts';
+import { CHUNK_BYTES, RecordPool } from './record-pool.ts';
 
 const MAXIMUM_RUN = 64;
 /** Granularity of the map of bytes that hold code: a store elsewhere in the page leaves the records alone. */
 const CHUNK_LOG2 = 3;
 
-/** One page's table, one run, and an instruction that reaches into the next page. */
-const SMALLEST_POOL = CODE_PAGE_TABLE_BYTES + (MAXIMUM_RUN + 3) * RECORD.sizeBytes;
+/** A run that cannot be so long begins in a new chunk. */
+const SMALLEST_RUN = 12;
+/** One page's table and one chunk of records. */
+const SMALLEST_POOL = CODE_PAGE_TABLE_BYTES + CHUNK_BYTES;
+/** Stale memory and regions that are worth a way back to the run loop. */
+const MAXIMUM_STALE_BYTES = 1 << 20;
 
 export interface CodePage {
   readonly page: number;
@@ -20,10 +25,25 @@ export interface CodePage {
   /** Host offset of the table: record by offset in the page. */
   readonly table: number;
   readonly runs: { first: number; count: number }[];
+  /** Memory of the records, and what is free of the last piece. */
+  readonly chunks: { readonly at: number; readonly sizeBytes: number }[];
+  next: number;
+  end: number;
+  /** By a 'cross' record: the instruction that reaches into another page. */
+  readonly crossings: Map<number, CrossSite>;
   /** How often the run loop found itself at an offset; the translator's. Gone with the page's code. */
   readonly samples: Map<number, number>;
-  /** Regions that begin in another page and have code of this one. */
-  readonly visitors: { readonly home: CodePage; readonly offset: number; readonly record: number }[];
+  /** Regions that have code of this page, whether they begin here or not. */
+  readonly regions: Set<InstalledRegion>;
+}
+
+/** A region as the tables of records know it. */
+export interface InstalledRegion {
+  readonly handler: number;
+  readonly record: number;
+  readonly home: CodePage;
+  readonly offset: number;
+  readonly others: readonly RegionPage[];
 }
 
 /** A page besides the first that a region has code of. */
@@ -44,7 +64,6 @@ interface WatchedPage {
 const NOWHERE: WatchedPage = { chunks: new Uint8Array(4096 >> CHUNK_LOG2), pages: [], version: 0 };
 
 interface CrossSite {
-  readonly codeSize: CodeSize;
   readonly secondPage: number;
   readonly secondVersion: number;
   readonly record: number;
@@ -71,6 +90,8 @@ export interface CodeCacheParts {
   clearCodeTlbs(): void;
   /** Code may be elsewhere than it was: what a region remembers of other places counts no more. */
   codeMoved(): void;
+  /** A region's code has changed: no record names its handler any more. */
+  regionGone(handler: number): void;
 }
 
 const RECENT_MASK = 1023;
@@ -85,8 +106,12 @@ export class CodeCache {
   private readonly pages = new Map<number, CodePage>();
   /** Some of them by the page's low bits: a look-up in the map costs as much as a page walk. */
   private readonly recent = new Array<CodePage | undefined>(RECENT_MASK + 1).fill(undefined);
-  private readonly crossSites = new Map<number, CrossSite>();
-  private next: number;
+  /** By record. */
+  private readonly regions = new Map<number, InstalledRegion>();
+  private readonly pool: RecordPool;
+  /** Invalidated since the last settle(). */
+  private readonly stale = new Set<CodePage>();
+  private versions = 0;
   /** Set when the pool is full: flush() before the next run. */
   full = false;
   invalidations = 0;
@@ -99,13 +124,13 @@ export class CodeCache {
     this.words = new Uint32Array(parts.memory.buffer);
     this.halves = new Uint16Array(parts.memory.buffer);
     this.flags = new Uint8Array(Math.ceil(parts.ramBytes / 4096));
-    this.next = parts.recordsOffset;
+    this.pool = new RecordPool(parts.recordsOffset, parts.recordsEnd);
     const size = parts.recordsEnd - parts.recordsOffset;
     if (size < SMALLEST_POOL) throw new RangeError(`a pool of ${size} bytes holds no page of code`);
   }
 
   get bytesUsed(): number {
-    return this.next - this.parts.recordsOffset;
+    return this.pool.usedBytes;
   }
 
   holdsCode(page: number): boolean {
@@ -117,29 +142,77 @@ export class CodeCache {
     this.flushes++;
     this.pages.clear();
     this.recent.fill(undefined);
-    this.crossSites.clear();
+    this.regions.clear();
+    this.stale.clear();
     this.watched.clear();
     this.flags.fill(0);
     this.parts.clearCodeTlbs();
     this.parts.codeMoved();
-    this.next = this.parts.recordsOffset;
+    this.pool.reset();
     this.full = false;
   }
 
-  private allocate(sizeBytes: number): number {
-    const at = this.next;
-    if (at + sizeBytes > this.parts.recordsEnd) {
-      this.full = true;
-      return 0;
+  /** Makes room out of what is stale alone; false when that is too little. No generated code may be on the stack. */
+  relieve(): boolean {
+    const { recordsOffset, recordsEnd } = this.parts;
+    if (this.pool.leavingBytes * 8 < recordsEnd - recordsOffset) return false;
+    this.settle();
+    this.full = false;
+    return true;
+  }
+
+  /** So much is stale that settle() should be called soon. */
+  get wantsSettling(): boolean {
+    return this.pool.leavingBytes > MAXIMUM_STALE_BYTES;
+  }
+
+  /** Takes stale memory into use again. No generated code may be on the stack. */
+  settle(): void {
+    let tables = false;
+    for (const codePage of this.stale) {
+      if (codePage.chunks.length > 0) continue;
+      // What was code has not run since.
+      tables = true;
+      this.pages.delete(keyOf(codePage.page, codePage.codeSize));
+      if (this.recent[codePage.page & RECENT_MASK] === codePage) this.recent[codePage.page & RECENT_MASK] = undefined;
+      const watched = this.watched.get(codePage.page)!;
+      watched.pages.splice(watched.pages.indexOf(codePage), 1);
+      if (watched.pages.length === 0 && this.flags[codePage.page] === 0) this.watched.delete(codePage.page);
+      this.pool.giveBack(codePage.table, CODE_PAGE_TABLE_BYTES);
     }
-    this.next = at + sizeBytes;
+    this.stale.clear();
+    if (tables) this.parts.clearCodeTlbs();
+    this.pool.settle();
+  }
+
+  private take(sizeBytes: number): number {
+    const at = this.pool.take(this.bytes, sizeBytes);
+    if (at === 0) this.full = true;
     return at;
+  }
+
+  /** Room for a page's records, all zeros; 0 when the pool is full. */
+  private allocate(codePage: CodePage, sizeBytes: number): number {
+    if (codePage.next + sizeBytes > codePage.end && !this.addChunk(codePage, sizeBytes)) return 0;
+    const at = codePage.next;
+    codePage.next += sizeBytes;
+    return at;
+  }
+
+  private addChunk(codePage: CodePage, sizeBytes: number): boolean {
+    const whole = Math.ceil(sizeBytes / CHUNK_BYTES) * CHUNK_BYTES;
+    const at = this.take(whole);
+    if (at === 0) return false;
+    codePage.chunks.push({ at, sizeBytes: whole });
+    codePage.next = at;
+    codePage.end = at + whole;
+    return true;
   }
 
   private watch(page: number): WatchedPage {
     let watched = this.watched.get(page);
     if (watched === undefined) {
-      watched = { chunks: new Uint8Array(4096 >> CHUNK_LOG2), pages: [], version: 0 };
+      watched = { chunks: new Uint8Array(4096 >> CHUNK_LOG2), pages: [], version: ++this.versions };
       this.watched.set(page, watched);
     }
     if (this.flags[page] === 0) {
@@ -169,10 +242,20 @@ export class CodeCache {
       this.recent[page & RECENT_MASK] = known;
       return known;
     }
-    const table = this.allocate(CODE_PAGE_TABLE_BYTES);
+    const table = this.take(CODE_PAGE_TABLE_BYTES);
     if (table === 0) return undefined;
-    this.bytes.fill(0, table, table + CODE_PAGE_TABLE_BYTES);
-    const created: CodePage = { page, codeSize, table, runs: [], samples: new Map(), visitors: [] };
+    const created: CodePage = {
+      page,
+      codeSize,
+      table,
+      runs: [],
+      chunks: [],
+      next: 0,
+      end: 0,
+      crossings: new Map(),
+      samples: new Map(),
+      regions: new Set(),
+    };
     this.pages.set(key, created);
     this.watch(page).pages.push(created);
     return created;
@@ -187,8 +270,11 @@ export class CodeCache {
 
   private decodeRun(codePage: CodePage, start: number): number {
     const { parts, words } = this;
-    const first = this.allocate((MAXIMUM_RUN + 1) * RECORD.sizeBytes);
-    if (first === 0) return 0;
+    const tooLittle = codePage.end - codePage.next < SMALLEST_RUN * RECORD.sizeBytes;
+    if (tooLittle && !this.addChunk(codePage, CHUNK_BYTES)) return 0;
+    const first = codePage.next;
+    // The last record ends the run.
+    const last = Math.min(first + (MAXIMUM_RUN - 1) * RECORD.sizeBytes, codePage.end - RECORD.sizeBytes);
     const watched = this.watch(codePage.page);
     const pageBytes = GUEST_RAM_OFFSET + codePage.page * 4096;
     const table = codePage.table >> 2;
@@ -202,7 +288,7 @@ export class CodeCache {
         parts.writeSpecial(record, 'link', offset, known);
         break;
       }
-      if (offset >= 4096 || record - first >= (MAXIMUM_RUN - 1) * RECORD.sizeBytes) {
+      if (offset >= 4096 || record === last) {
         parts.writeSpecial(record, 'resume', offset, 0);
         break;
       }
@@ -225,7 +311,7 @@ export class CodeCache {
     }
     const end = record + RECORD.sizeBytes;
     codePage.runs.push({ first, count: (end - first) / RECORD.sizeBytes });
-    this.next = end;
+    codePage.next = end;
     return first;
   }
 
@@ -237,7 +323,9 @@ export class CodeCache {
     // Behind the end of RAM there is nothing to watch, and all bits read as 1.
     const inRam = second * 4096 < this.parts.ramBytes;
     const watched = inRam ? this.watch(second) : NOWHERE;
-    const known = this.crossSites.get(record);
+    const codePage = this.page(page, codeSize);
+    if (codePage === undefined) return 0;
+    const known = codePage.crossings.get(record);
     if (known !== undefined && known.secondPage === second && known.secondVersion === watched.version) {
       return known.record;
     }
@@ -249,7 +337,8 @@ export class CodeCache {
     if (inRam) joined.set(this.bytes.subarray(behind, behind + 15), left);
     else joined.fill(0xff, left);
     const instruction = this.parts.decode(joined, 0, joined.length, codeSize);
-    const built = this.allocate(2 * RECORD.sizeBytes);
+    // The record of before is not in use: this is where it would be asked for.
+    const built = known?.record ?? this.allocate(codePage, 2 * RECORD.sizeBytes);
     if (built === 0) return 0;
     if (typeof instruction === 'string') {
       this.parts.writeSpecial(built, instruction === 'truncated' ? 'invalid' : instruction, offset, 0);
@@ -260,7 +349,7 @@ export class CodeCache {
       this.parts.writeSpecial(built + RECORD.sizeBytes, 'resume', offset + instruction.lengthBytes, 0);
       this.mark(watched, 0, Math.max(1, offset + instruction.lengthBytes - 4096));
     }
-    this.crossSites.set(record, { codeSize, secondPage: second, secondVersion: watched.version, record: built });
+    codePage.crossings.set(record, { secondPage: second, secondVersion: watched.version, record: built });
     return built;
   }
 
@@ -268,14 +357,15 @@ export class CodeCache {
   install(codePage: CodePage, offset: number, handler: number, sites: number, others: readonly RegionPage[]): number {
     const slot = (codePage.table >> 2) + offset;
     const original = this.words[slot]!;
-    const sizeBytes = RECORD.sizeBytes + ((sites + 1) & ~1) * SITE.sizeBytes;
-    const record = this.allocate(sizeBytes);
-    if (record === 0 || original === 0) return 0;
-    this.bytes.fill(0, record, record + sizeBytes);
+    if (original === 0) return 0;
+    const record = this.allocate(codePage, RECORD.sizeBytes + ((sites + 1) & ~1) * SITE.sizeBytes);
+    if (record === 0) return 0;
     this.parts.writeSpecial(record, 'link', offset, original);
     this.halves[(record + RECORD.handler) >> 1] = handler;
     this.words[slot] = record;
-    for (const { codePage: other } of others) other.visitors.push({ home: codePage, offset, record });
+    const region = { handler, record, home: codePage, offset, others };
+    this.regions.set(record, region);
+    for (const page of pagesOf(region)) page.regions.add(region);
     // Branches of the page that were linked to the old record go to the region from now on.
     for (const { first, count } of codePage.runs) {
       for (let k = 0; k < count; k++) {
@@ -285,6 +375,35 @@ export class CodeCache {
     }
     codePage.runs.push({ first: record, count: 1 });
     return record;
+  }
+
+  /** The region whose own record this is. */
+  regionAt(record: number): InstalledRegion | undefined {
+    return this.regions.get(record);
+  }
+
+  /** Takes regions away again: their places are interpreted from now on. No generated code may be on the stack. */
+  removeRegions(handlers: ReadonlySet<number>): void {
+    for (const region of [...this.regions.values()]) {
+      if (!handlers.has(region.handler)) continue;
+      this.forget(region);
+      // Whoever still has the record goes on to the one behind it.
+      const original = this.words[(region.record + RECORD.link) >> 2]!;
+      this.parts.writeSpecial(region.record, 'link', region.offset, original);
+      this.restoreSlot(region);
+      region.home.samples.delete(region.offset);
+    }
+    this.parts.codeMoved();
+  }
+
+  private forget(region: InstalledRegion): void {
+    this.regions.delete(region.record);
+    for (const page of pagesOf(region)) page.regions.delete(region);
+  }
+
+  private restoreSlot({ home, offset, record }: InstalledRegion): void {
+    const slot = (home.table >> 2) + offset;
+    if (this.words[slot] === record) this.words[slot] = this.words[(record + RECORD.link) >> 2]!;
   }
 
   /** Whether memory holds these bytes at an offset of the page. From now on a store to them makes the page stale. */
@@ -316,24 +435,35 @@ export class CodeCache {
     const watched = this.watched.get(page)!;
     this.invalidations++;
     this.parts.codeMoved();
-    watched.version++;
+    watched.version = ++this.versions;
     watched.chunks.fill(0);
     for (const codePage of watched.pages) {
+      for (const region of codePage.regions) {
+        this.forget(region);
+        this.halves[(region.record + RECORD.handler) >> 1] = 0;
+        this.restoreSlot(region);
+        this.parts.regionGone(region.handler);
+      }
       for (const { first, count } of codePage.runs) {
         for (let k = 0; k < count; k++) this.halves[(first + k * RECORD.sizeBytes + RECORD.handler) >> 1] = 0;
       }
-      for (const { home, offset, record } of codePage.visitors) {
-        this.halves[(record + RECORD.handler) >> 1] = 0;
-        const slot = (home.table >> 2) + offset;
-        if (this.words[slot] === record) this.words[slot] = this.words[(record + RECORD.link) >> 2]!;
-      }
-      codePage.visitors.length = 0;
+      for (const { at, sizeBytes } of codePage.chunks) this.pool.giveBack(at, sizeBytes);
+      codePage.chunks.length = 0;
+      codePage.next = 0;
+      codePage.end = 0;
       codePage.runs.length = 0;
+      codePage.crossings.clear();
       codePage.samples.clear();
       this.bytes.fill(0, codePage.table, codePage.table + CODE_PAGE_TABLE_BYTES);
+      this.stale.add(codePage);
     }
     this.flags[page] = 0;
+    if (watched.pages.length === 0) this.watched.delete(page);
   }
+}
+
+function pagesOf({ home, others }: InstalledRegion): CodePage[] {
+  return [home, ...others.map(({ codePage }) => codePage)];
 }
 
 const keyOf = (page: number, codeSize: CodeSize): number => page * 4 + (codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2);

@@ -5,6 +5,7 @@
 import type { BatchTranslator } from './batch-translator.ts';
 import type { CodePage, RegionPage } from './code-cache.ts';
 import type { HandlerTable } from './handler-table.ts';
+import { codeBytesOf, RegionModules } from './region-modules.ts';
 import {
   type CodeBytes,
   REACH,
@@ -13,6 +14,9 @@ import {
   type TranslatedRegion,
   type TranslationPort,
 } from './translation.ts';
+
+/** What an eviction leaves of the machine code that may be kept. */
+const KEPT_SHARE = 0.75;
 
 /** The code around a place, as the guest's addresses have it now. */
 export interface CodeAround {
@@ -38,8 +42,10 @@ export interface TranslatorParts {
   watchCode(page: CodePage, offset: number, bytes: Uint8Array): boolean;
   /** Puts a region in front of the record at `offset`; false when the pool of records is full. */
   install(page: CodePage, offset: number, region: TranslatedRegion, others: readonly RegionPage[]): boolean;
-  /** Asks for everything to be dropped and begun anew: there is no room for more regions. */
-  requestFlush(): void;
+  /** Takes regions out of the tables of records. */
+  removeRegions(handlers: ReadonlySet<number>): void;
+  /** Machine code of regions to be kept at most. */
+  readonly maximumCodeBytes: number;
 }
 
 /** Sums since the beginning. */
@@ -51,8 +57,13 @@ export interface TranslatorStatistics {
   refusedRegions: number;
   /** Regions whose code had changed before they were there. */
   staleRegions: number;
+  /** Regions whose code has changed since, and regions that made room for others. */
+  goneRegions: number;
+  evictedRegions: number;
   modules: number;
   wasmBytes: number;
+  /** Of machine code, as an estimate. */
+  codeBytes: number;
   emitMs: number;
   compileMs: number;
   /** Spent on the processor's own thread to make the regions part of it. */
@@ -64,14 +75,18 @@ export class Translator {
   /** Requested, not yet collected: by handler, and whether they are by place. */
   private readonly waiting = new Map<number, RegionJob>();
   private readonly waitingPlaces = new Set<number>();
-  private live: number[] = [];
+  private readonly modules = new RegionModules();
+  private crowded = false;
   readonly statistics: TranslatorStatistics = {
     regions: 0,
     translatedInstructions: 0,
     refusedRegions: 0,
     staleRegions: 0,
+    goneRegions: 0,
+    evictedRegions: 0,
     modules: 0,
     wasmBytes: 0,
+    codeBytes: 0,
     emitMs: 0,
     compileMs: 0,
     installMs: 0,
@@ -126,10 +141,45 @@ export class Translator {
     for (const batch of port.collect()) this.installBatch(batch);
   }
 
+  /** What is in use now. */
+  get levels(): { liveModules: number; liveCodeBytes: number } {
+    return { liveModules: this.modules.size, liveCodeBytes: this.modules.codeBytes };
+  }
+
+  /** There is no room for more regions: evict() is wanted. */
+  get isCrowded(): boolean {
+    return this.crowded;
+  }
+
+  /** The region with this handler is at work. */
+  used(handler: number): void {
+    this.modules.used(handler);
+  }
+
+  /** A region's code has changed: no record names its handler any more. */
+  regionGone(handler: number): void {
+    this.statistics.goneRegions++;
+    this.release(handler);
+  }
+
+  /** Makes room. No generated code may be on the stack. */
+  evict(): void {
+    const handlers = this.modules.leastUsed(this.parts.maximumCodeBytes * KEPT_SHARE);
+    this.parts.removeRegions(handlers);
+    for (const handler of handlers) this.release(handler);
+    this.statistics.evictedRegions += handlers.size;
+    this.crowded = false;
+  }
+
   /** Lets go of every region. No record may name one any more. */
   dropRegions(): void {
-    for (const handler of this.live) this.parts.handlers.releasePlace(handler);
-    this.live = [];
+    for (const handler of this.modules.handlers()) this.release(handler);
+    this.crowded = false;
+  }
+
+  private release(handler: number): void {
+    this.modules.remove(handler);
+    this.parts.handlers.releasePlace(handler);
   }
 
   private translate(page: CodePage, offset: number, around: CodeAround, port: TranslationPort | undefined): boolean {
@@ -138,7 +188,9 @@ export class Translator {
     if (page.codeSize !== 64 || this.waitingPlaces.has(place)) return false;
     const handler = handlers.takePlace();
     if (handler === undefined) {
-      this.parts.requestFlush();
+      // It may be asked for again.
+      page.samples.delete(offset);
+      this.crowded = true;
       return false;
     }
     const pages = pagesAround(page.page, (delta) => around.page(delta));
@@ -166,16 +218,20 @@ export class Translator {
       handlers.releasePlace(handler);
     }
     if (batch.module !== undefined) handlers.instantiateRegions(batch.module);
+    const installed: number[] = [];
     for (const region of batch.regions) {
       const job = this.forget(region.handler);
       if (this.install(job, region)) {
-        this.live.push(region.handler);
+        installed.push(region.handler);
         statistics.regions++;
         statistics.translatedInstructions += region.instructions;
       } else {
         handlers.releasePlace(region.handler);
       }
     }
+    this.modules.add(installed, batch.wasmBytes);
+    if (this.modules.codeBytes > this.parts.maximumCodeBytes) this.crowded = true;
+    statistics.codeBytes += codeBytesOf(batch.wasmBytes);
     statistics.modules += batch.module === undefined ? 0 : 1;
     statistics.wasmBytes += batch.wasmBytes;
     statistics.emitMs += batch.emitMs;

@@ -34,7 +34,7 @@ import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
 import { BatchTranslator } from './batch-translator.ts';
 import * as bulk from './bulk-string.ts';
-import { CodeCache, type CodePage, type RegionPage } from './code-cache.ts';
+import { CodeCache, type CodePage } from './code-cache.ts';
 import { CpuState } from './cpu-state.ts';
 import { floatRuntime } from './float-runtime.ts';
 import { formOf, writeOperands } from './forms.ts';
@@ -56,6 +56,8 @@ import { X87 } from './x87.ts';
 const DEFAULT_SAMPLES = 10;
 /** A place that is jumped to so often counts as sampled once. */
 const JUMPS_PER_SAMPLE = 400;
+
+const DEFAULT_CODE_CACHE_BYTES = 256 << 20;
 
 /** Instructions that a conditional jump behind them may share a handler with. */
 const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
@@ -79,6 +81,8 @@ export interface SoftwareVcpuOptions {
   readonly cpuid: Omit<CpuidContext, 'osxsave'>;
   /** Polls at one place before it is translated: 0 is before it first runs, Infinity never. */
   readonly translateAfterSamples?: number;
+  /** Machine code of translated regions to be kept at most, as an estimate: 256 MiB by default. */
+  readonly codeCacheBytes?: number;
   /** Translates on another thread; without one regions are made on this one. */
   readonly translation?: TranslationPort;
   /** Single steps run translated code where there can be some; for tests of the translator. */
@@ -154,6 +158,7 @@ export class SoftwareVcpu implements Vcpu {
       forbidDirectWrites: (page) => this.mmu.forbidDirectWrites(page),
       clearCodeTlbs: () => this.mmu.clearCodeTlbs(),
       codeMoved: () => this.codeMoved(),
+      regionGone: (handler) => this.translator.regionGone(handler),
     });
     this.mmu.attachCode(this.code);
     this.mmu.codeMoved = () => this.codeMoved();
@@ -216,13 +221,10 @@ export class SoftwareVcpu implements Vcpu {
       watchCode: (page, offset, bytes) => this.code.watchCode(page, offset, bytes),
       install: (page, offset, { handler, sites }, others) => {
         if (this.code.record(page, offset) === 0) return false;
-        const record = this.code.install(page, offset, handler, sites, others);
-        if (record !== 0 && others.length > 0) this.regionPages.set(record, others);
-        return record !== 0;
+        return this.code.install(page, offset, handler, sites, others) !== 0;
       },
-      requestFlush: () => {
-        this.code.full = true;
-      },
+      removeRegions: (handlers) => this.code.removeRegions(handlers),
+      maximumCodeBytes: options.codeCacheBytes ?? DEFAULT_CODE_CACHE_BYTES,
     });
     this.translatesSteps = options.translateSteps ?? false;
     this.translatesFirst = options.translateAfterSamples === 0;
@@ -239,8 +241,6 @@ export class SoftwareVcpu implements Vcpu {
   private readonly translatesSteps: boolean;
   private readonly translatesFirst: boolean;
   private readonly translates: boolean;
-  /** Regions of several pages: record -> where else their code lies. */
-  private readonly regionPages = new Map<number, readonly RegionPage[]>();
   /** The last number given to an epoch, and the last one that counts no more in any address space. */
   private epochs = 1;
   private staleEpoch = 1;
@@ -465,10 +465,10 @@ export class SoftwareVcpu implements Vcpu {
   }
 
   private verifyRegion(record: number): boolean {
-    const pages = this.regionPages.get(record);
-    if (pages === undefined) return false;
+    const region = this.code.regionAt(record);
+    if (region === undefined) return false;
     const linear = this.cpu.get(STATE.codePage);
-    for (const { delta, codePage } of pages) {
+    for (const { delta, codePage } of region.others) {
       if (this.physicalCodePage(linear, delta) !== codePage.page) return false;
     }
     const { view, base } = this;
@@ -479,7 +479,7 @@ export class SoftwareVcpu implements Vcpu {
 
   /** The budget is used up at `rip`, in a region by its record: true when the run loop is wanted. */
   private pollInside(region: number): boolean {
-    if (this.single || this.code.full || this.slow || this.loopWanted) return true;
+    if (this.single || this.needsUpkeep || this.slow || this.loopWanted) return true;
     this.pollInterval.adapt(this.noteTier(region));
     const { host } = this;
     if (host.poll() || this.singleNext) return true;
@@ -490,15 +490,18 @@ export class SoftwareVcpu implements Vcpu {
     if (waiting) this.cpu.set32(STATE.interruptWaiting, 1);
     this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval.current - 1, true);
     if (this.translates) this.sampleAt(this.cpu.get(STATE.rip));
-    return this.code.full;
+    return this.needsUpkeep;
   }
 
   /** Counts the time since the last poll for the record that polls, or that is about to run. */
   private noteTier(record: number): number {
-    return this.tiers.poll(record !== 0 && this.view.getUint16(record + RECORD.handler, true) >= FIRST_REGION);
+    const handler = record === 0 ? 0 : this.view.getUint16(record + RECORD.handler, true);
+    const translated = handler >= FIRST_REGION;
+    if (translated) this.translator.used(handler);
+    return this.tiers.poll(translated);
   }
 
-  /** Sums since the beginning; names that end in `Ms` are times, `recordBytes` and `codeBytesLive` are levels. */
+  /** Sums since the beginning; names that end in `Ms` are times, `recordBytes` and `live...` are levels. */
   statistics(): Readonly<Record<string, number>> {
     const { translator, handlers, code, tiers } = this;
     const { modules, ...translations } = translator.statistics;
@@ -512,6 +515,7 @@ export class SoftwareVcpu implements Vcpu {
       interpretedMs: tiers.interpretedMs,
       translatedMs: tiers.translatedMs,
       recordBytes: code.bytesUsed,
+      ...translator.levels,
     };
   }
 
@@ -1126,15 +1130,26 @@ export class SoftwareVcpu implements Vcpu {
       this.tiers.start();
       return undefined;
     }
-    if (this.code.full) this.flushCode();
+    if (this.needsUpkeep) this.keepUp();
     if (this.slow || this.shadow || this.stackShadow || this.singleNext) return this.slowTurn();
     this.enter();
     return this.settle();
   }
 
+  /** Room is wanted, which there is when no generated code is on its way. */
+  private get needsUpkeep(): boolean {
+    return this.code.full || this.code.wantsSettling || this.translator.isCrowded;
+  }
+
+  private keepUp(): void {
+    if (this.code.full) this.flushCode();
+    if (this.translator.isCrowded) this.translator.evict();
+    this.code.settle();
+  }
+
   private flushCode(): void {
+    if (this.code.relieve()) return;
     this.code.flush();
-    this.regionPages.clear();
     this.translator.dropRegions();
   }
 
