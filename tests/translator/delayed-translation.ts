@@ -31,10 +31,10 @@ export class DelayedTranslation implements TranslationPort {
   collect(): readonly TranslatedBatch[] {
     const random = this.random();
     const arrived: TranslatedBatch[] = [];
-    if (this.isPrompt || random.chance(0.4)) arrived.push(...this.batches.splice(0));
-    if (this.jobs.length > 0 && (this.isPrompt || random.chance(0.5))) {
+    if (this.isPrompt || random.chance(0.12)) arrived.push(...this.batches.splice(0));
+    if (this.jobs.length > 0 && (this.isPrompt || random.chance(0.3))) {
       const batch = this.translator.translate(this.jobs.splice(0, 1 + random.below(6)));
-      if (this.isPrompt || random.chance(0.3)) arrived.push(batch);
+      if (this.isPrompt || random.chance(0.15)) arrived.push(batch);
       else this.batches.push(batch);
     }
     return arrived;

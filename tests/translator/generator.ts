@@ -50,7 +50,7 @@ const BASES: readonly bigint[] = [
   0x7fff_4000n,
   0xffff_4000n,
   0x5555_5555_4000n,
-  0x7fff_fff0_0000n,
+  0x7fff_ff00_0000n,
   0xffff_8100_0000_0000n,
   0xffff_ffff_8000_0000n,
   0xffff_ffff_fff0_0000n,
@@ -222,7 +222,9 @@ function insertSite(g: Draft, nodes: readonly Node[], site: Node): readonly Node
 /** The program of a name: `features` limits what it may be made of. */
 export function generateProgram(name: string, allowed: readonly string[] = FEATURES): Program {
   const random = new RandomSource(name);
-  const features = allowed.filter(() => allowed.length === 1 || random.chance(0.75));
+  // Few features mostly: what they do to each other shows sooner than among everything else.
+  const share = allowed.length < 4 ? 1 : random.pick([0.15, 0.3, 0.5, 0.9]);
+  const features = allowed.filter((feature) => random.chance(feature === 'calls' ? Math.max(share, 0.8) : share));
   const set = new Set(features);
   const base = random.pick(BASES);
   const functions = Array.from({ length: random.between(1, 9) }, (_, k) => `f${k}`);
@@ -247,6 +249,7 @@ export function generateProgram(name: string, allowed: readonly string[] = FEATU
     base,
     user,
     pcid,
+    supervisorPages: random.chance(0.4) ? [random.between(1, 2), random.between(2, 6)] : [],
     interrupts: random.chance(0.8),
     codeOrder: permutation(random, CODE_PAGES),
     dataOrder: permutation(random, DATA_PAGES),

@@ -323,7 +323,7 @@ function taskSegment(): SegmentState {
   return { selector: TSS_SELECTOR, base: directAddress(PLACE.TSS), limit: 0x67, attributes: A.P | 0xb };
 }
 
-/** Gives the root. The second address space and the far alias have variants of every third code page. */
+/** Gives the root. The second address space and the far alias have variants of some code pages. */
 function mapPages(memory: GuestMemory, image: Image, firstTable: number, second: boolean): number {
   const { program } = image;
   const tables = new PageTables(memory, firstTable);
@@ -331,9 +331,10 @@ function mapPages(memory: GuestMemory, image: Image, firstTable: number, second:
   tables.map(DIRECT, 0, PTE.W | PTE.A | PTE.D, 2);
   for (const window of [0, ALIAS, FAR_ALIAS]) {
     const map = (offset: number, physical: number, flags: bigint) => {
-      tables.map(BigInt.asUintN(64, program.base + BigInt(offset + window)), physical, flags | user);
+      const rights = program.supervisorPages.includes(offset / PAGE) ? flags : flags | user;
+      tables.map(BigInt.asUintN(64, program.base + BigInt(offset + window)), physical, rights);
     };
-    const varied = (page: number) => (second && page % 3 === 1) || (window === FAR_ALIAS && page % 4 === 2);
+    const varied = (page: number) => (second && page % 2 === 1) || (window === FAR_ALIAS && page % 4 === 2);
     for (let page = 0; page < CODE_PAGES; page++) {
       const own = PLACE.CODE + program.codeOrder[page]! * PAGE;
       map(page * PAGE, varied(page) ? own ^ VARIANT : own, PTE.W);

@@ -52,12 +52,13 @@ export function makeHandlers(): Handlers {
   step.op([0xc1], { size: 8, digit: 0, rm: { base: RBX, displacement: HANDLER_WORD.stepHash }, immediate: [5] });
   step.op([0x01], { size: 8, reg: RAX, rm: { base: RBX, displacement: HANDLER_WORD.stepHash } });
   step.op([0xff], { size: 8, digit: 1, rm: { base: RBX, displacement: HANDLER_WORD.stepsLeft } });
-  // Out of steps: clear TF in the frame.
+  // Out of steps: no TF in the frame, no breakpoints.
   const clear = new Code().op([0x81], {
     digit: 4,
     rm: { base: RSP, displacement: FRAME.rflags },
     immediate: [0xff, 0xfe, 0xff, 0xff],
   });
+  clear.movImmediate(RAX, 0x400n).raw(0x0f, 0x23, 0xf8);
   step.raw(0x7f, clear.bytes.length).append(clear);
   const resume = new Code();
   for (const register of [...PUSHED].reverse()) resume.pop(register);

@@ -12,6 +12,12 @@ const SHIFT_DIGITS = [0, 1, 2, 3, 4, 5, 7] as const;
 
 const byte = (size: SizeBytes, opcode: number) => (size === 1 ? opcode & ~1 : opcode | 1);
 
+/** The code's last byte is one that the variant of the page has otherwise. */
+const varied = (g: Draft, code: Code): Code => {
+  if (g.has('paging')) code.labels.push({ name: g.newLabel('varied'), at: code.bytes.length - 1 });
+  return code;
+};
+
 function immediate(g: Draft, size: SizeBytes): number[] {
   return littleEndian(randomInteger(g.random), size === 8 ? 4 : size);
 }
@@ -63,11 +69,8 @@ const alu: ItemMaker = (g) => {
 const smallImmediate: ItemMaker = (g) => {
   const operation = g.random.below(8);
   const size = g.random.pick([2, 4, 8] as const);
-  const rm = g.register();
-  return item(
-    `${ALU[operation]} imm8`,
-    new Code().op([0x83], { size, digit: operation, rm, immediate: [g.random.below(256)] }),
-  );
+  const code = new Code().op([0x83], { size, digit: operation, rm: g.register(), immediate: [g.random.below(256)] });
+  return item(`${ALU[operation]} imm8`, varied(g, code));
 };
 
 const test: ItemMaker = (g) => {
@@ -99,7 +102,7 @@ const shift: ItemMaker = (g) => {
   if (form === 0) setup.op([byte(size, 0xd0)], { size, digit, rm: operand });
   else if (form === 1) setup.op([byte(size, 0xd2)], { size, digit, rm: operand });
   else setup.op([byte(size, 0xc0)], { size, digit, rm: operand, immediate: [g.random.below(80)] });
-  return item(SHIFTS[which]!, setup);
+  return item(SHIFTS[which]!, form === 2 ? varied(g, setup) : setup);
 };
 
 const doubleShift: ItemMaker = (g) => {
@@ -241,7 +244,7 @@ const bits: ItemMaker = (g) => {
       return item('bt reg', code.op([0x0f, 0xa3 | (operation << 3)], { size, reg: g.source(), rm: g.register() }));
     case 1:
       code.op([0x0f, 0xba], { size, digit: 4 | operation, rm: g.register(), immediate: [g.random.below(64)] });
-      return item('bt imm', code);
+      return item('bt imm', varied(g, code));
     case 2: {
       const { setup, operand } = g.memory(size);
       const lock = operation !== 0 && g.random.chance(0.4);
@@ -283,7 +286,7 @@ const multiply: ItemMaker = (g) => {
     if (g.random.chance(0.5))
       return item('imul', code.op([0x0f, 0xaf], { size: wide, reg: g.register(), rm: g.source() }));
     code.op([0x69], { size: wide, reg: g.register(), rm: g.source(), immediate: immediate(g, wide) });
-    return item('imul imm', code);
+    return item('imul imm', varied(g, code));
   }
   if (!g.isFree(RAX, RDX)) return undefined;
   return item('mul', code.op([byte(size, 0xf6)], { size, digit: g.random.pick([4, 5]), rm: g.source() }));

@@ -42,6 +42,8 @@ export interface Program {
   /** Guest-virtual address of the first code page. */
   readonly base: bigint;
   readonly user: boolean;
+  /** Code pages that user code may not execute. */
+  readonly supervisorPages: readonly number[];
   readonly interrupts: boolean;
   /** With process-context identifiers. */
   readonly pcid: boolean;
@@ -156,7 +158,7 @@ export function layOut(program: Program): Image {
     }
   }
   const table = program.table.map((label) => resolve(label));
-  const varied = [...offsets].filter(([name]) => name.includes('.site-immediate')).map(([, offset]) => offset);
+  const varied = [...offsets].filter(([name]) => /\.(site-immediate|varied)/.test(name)).map(([, offset]) => offset);
   return { program, code, varied, table, pieces, labels, entry: labels.get('main')! };
 }
 

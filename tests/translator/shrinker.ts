@@ -72,6 +72,7 @@ const PLAINER: readonly Step[] = [
   (program) => ({ ...program, rflags: 0n }),
   (program) => ({ ...program, base: 0x40_0000n }),
   (program) => ({ ...program, filler: 0xcc }),
+  (program) => (program.supervisorPages.length > 0 ? { ...program, supervisorPages: [] } : undefined),
   (program) => (program.user ? { ...program, user: false } : undefined),
   (program) => ({
     ...program,

@@ -72,6 +72,19 @@ export function makePagingItems(all: () => WeightedMakers): WeightedMakers {
       new Code().int(g.spaceService),
     );
   };
+  /** A later function, and around its calls what changes where its code lies. */
+  const callAround: ItemMaker = (g) => {
+    if (!g.framed || g.locked.size > 0) return undefined;
+    const label = g.random.pick(g.functions.slice(Math.min(g.functionIndex + 1, g.functions.length - 1)));
+    const code = new Code().raw(0x6a, 4);
+    const again = g.newLabel('again');
+    code
+      .label(again)
+      .call(label)
+      .int(g.spaceService)
+      .op([0xfe], { size: 1, digit: 1, rm: { base: RSP } });
+    return item(`call ${label} in both spaces`, code.jcc(5, again).pop(RAX));
+  };
   const callAlias: ItemMaker = (g) => {
     const { random } = g;
     if (!g.framed || g.locked.size > 0) return undefined;
@@ -101,6 +114,7 @@ export function makePagingItems(all: () => WeightedMakers): WeightedMakers {
     [2, exchange],
     [2, switchSpace],
     [3, insideSpace],
+    [3, callAround],
     [4, callAlias],
     [1, jumpAlias],
     [1, loadAlias],
@@ -121,6 +135,14 @@ export function makePrivilegeItems(all: () => WeightedMakers): WeightedMakers {
       someNodes(g, 5, all()),
       new Code().int(SERVICE.toggle),
     );
+  };
+  const callAsBoth: ItemMaker = (g) => {
+    if (!g.framed || g.locked.size > 0) return undefined;
+    const label = g.random.pick(g.functions.slice(Math.min(g.functionIndex + 1, g.functions.length - 1)));
+    const again = g.newLabel('again');
+    const code = new Code().raw(0x6a, 4).label(again).call(label).int(SERVICE.toggle);
+    code.op([0xfe], { size: 1, digit: 1, rm: { base: RSP } });
+    return item(`call ${label} with both privileges`, code.jcc(5, again).pop(RAX));
   };
   const interruptReturn: ItemMaker = (g) => {
     const old = g.register();
@@ -161,6 +183,7 @@ export function makePrivilegeItems(all: () => WeightedMakers): WeightedMakers {
     [3, service],
     [3, systemCall],
     [2, toggle],
+    [2, callAsBoth],
     [2, interruptReturn],
     [2, farReturn],
     [1, privileged],
