@@ -1,5 +1,5 @@
-// Every three instructions in a row that write or keep flags, and what the flags are then: to PUSHFQ, to a condition, to
-// a carry. Flags that stay operands in translated code meet those that are words, and those that some keep.
+// Every three instructions in a row that write or keep flags, and what the flags are then: to PUSHFQ, to a condition,
+// to a carry. Flags that stay operands in translated code meet those that are words, and those that some keep.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

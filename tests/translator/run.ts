@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { ALL_MODES, runCampaign } from './campaign.ts';
 import { FEATURES, generateProgram } from './generator.ts';
+import { MODES } from './guest.ts';
 import { listProgram } from './listing.ts';
 
 const HELP = `node tests/translator/run.ts [options]
@@ -13,7 +14,7 @@ Runs random programs on the interpreter and on the translator and compares every
   --programs N  how many (default 200)
   --first K     the number of the first, to repeat one
   --only A,B    only these features besides plain integer code: ${FEATURES.join(', ')}; none
-  --modes X,Y   part of the names of modes: ${ALL_MODES.map((mode) => `'${mode.name}'`).join(', ')}
+  --modes X,Y   only these ways to translate: ${Object.keys(MODES).slice(1).join(', ')}
   --all         goes on after a mismatch
   --big         does not make programs smaller
   --list        only prints the programs`;
@@ -38,7 +39,10 @@ else {
   const unknown = features.filter((name) => !(FEATURES as readonly string[]).includes(name));
   if (unknown.length > 0) throw new RangeError(`unknown feature ${unknown.join(', ')}`);
   const wanted = values.modes?.split(',');
-  const modes = wanted === undefined ? ALL_MODES : ALL_MODES.filter(({ name }) => wanted.includes(name));
+  const modes =
+    wanted === undefined
+      ? ALL_MODES
+      : ALL_MODES.filter((mode) => wanted.some((key) => (MODES as Record<string, unknown>)[key] === mode));
   if (modes.length === 0) throw new RangeError('no such mode');
   const { seed } = values;
   const [first, programs] = [Number(values.first), Number(values.programs)];
