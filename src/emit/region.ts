@@ -113,16 +113,16 @@ const IGNORES_FLAGS: ReadonlySet<NodeKind> = new Set<NodeKind>([
   'scratch-set',
   'next-rip',
   'target',
-  'instruction',
 ]);
 
 /**
  * Operations whose flags the next operation overwrites before anything can see them. What they alone have asked for is
  * no longer asked for.
  */
-function findDeadFlags(body: readonly Statement[]): Set<Statement> {
+function findDeadFlags(body: readonly Statement[], instructions: readonly FlowInstruction[]): Set<Statement> {
   const dead = new Set<Statement>();
   let overwritten = false;
+  let position = instructions.length;
   for (const statement of body.toReversed()) {
     switch (statement.kind) {
       case 'set-flags':
@@ -135,6 +135,11 @@ function findDeadFlags(body: readonly Statement[]): Set<Statement> {
         break;
       case 'carry-word':
         if (statement.uses > 0) overwritten = false;
+        break;
+      case 'instruction':
+        // The one before may leave when it has had its effects.
+        position--;
+        if (position > 0 && instructions[position - 1]!.exitsAfter) overwritten = false;
         break;
       case 'address':
         if (statement.memory!.place!.segment !== undefined) overwritten = false;
@@ -467,7 +472,7 @@ class RegionEmitter extends HandlerEmitter {
       lengthBytes: 0,
       stores: false,
       dirty: this.flow.blocks.get(offset)!.dirtyIn,
-      deadFlags: findDeadFlags(block.body.body),
+      deadFlags: findDeadFlags(block.body.body, this.flow.blocks.get(offset)!.instructions),
       lastStores: findLastStores(block.body.body),
       temporaries: [],
       pinned: new Map(),
@@ -1197,6 +1202,9 @@ class RegionEmitter extends HandlerEmitter {
         place.dirty = dirty;
       }
       this.fill(place.instruction!.reloaded);
+      this.loadField('codeChanged');
+      f.set(this.leaving);
+      place.stores = true;
     } else {
       this.returnIfStopped();
     }

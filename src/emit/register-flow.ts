@@ -127,7 +127,11 @@ function describe(
       break;
     case 'call':
       flow.exitsBefore = true;
-      if (needsState(name!)) flow.kind = 'sync';
+      if (needsState(name!)) {
+        flow.kind = 'sync';
+        // It may have written over code.
+        flow.exitsAfter = true;
+      }
       break;
     case 'jump-direct':
       if (name === 'call') flow.kind = 'call';

@@ -157,7 +157,10 @@ export class SoftwareVcpu implements Vcpu {
       writeSpecial: (record, kind, ip, link) => this.writeSpecial(record, SPECIAL_HANDLERS[kind], ip, link),
       forbidDirectWrites: (page) => this.mmu.forbidDirectWrites(page),
       clearCodeTlbs: () => this.mmu.clearCodeTlbs(),
-      codeMoved: () => this.codeMoved(),
+      codeMoved: () => {
+        this.codeMoved();
+        this.cpu.set32(STATE.codeChanged, 1);
+      },
       regionGone: (handler) => this.translator.regionGone(handler),
     });
     this.mmu.attachCode(this.code);
@@ -482,7 +485,10 @@ export class SoftwareVcpu implements Vcpu {
     if (this.single || this.needsUpkeep || this.slow || this.loopWanted) return true;
     this.pollInterval.adapt(this.noteTier(region));
     const { host } = this;
+    const { invalidations } = this.code;
     if (host.poll() || this.singleNext) return true;
+    // A device has written over code, perhaps that of the region which polls.
+    if (this.code.invalidations !== invalidations) return true;
     this.translator.collect();
     this.nmiPending ||= host.takeNmi();
     const waiting = host.interruptPending();
@@ -1196,6 +1202,12 @@ export class SoftwareVcpu implements Vcpu {
     this.cpu.set32(STATE.systemFlags, this.eflagsSystem & ~EFLAGS.RF);
     const start = this.cpu.get(STATE.rip);
     this.enterSingle();
+    if (this.code.full && this.fault === undefined) {
+      // A pool that was full has run nothing yet.
+      this.flushCode();
+      this.cpu.set32(STATE.stop, 0);
+      this.enterSingle();
+    }
     // Between the turns of a repeated instruction RF is set, so that a breakpoint on it is met once (SDM 3B 17.3.1.1).
     if (this.slow && this.fault === undefined && this.cpu.get(STATE.rip) === start) {
       const repeated = this.currentInstruction()?.repeat ?? 'none';
