@@ -220,7 +220,7 @@ export interface FlagSource {
 }
 
 export class Builder {
-  /** Earlier code of this body has found that SSE instructions raise no exception of their own. Only with `lazyFlags`. */
+  /** Earlier code of this body has found that SSE may be used. Only with `lazyFlags`. */
   sseChecked = false;
   /** Known only until anything else writes flags. */
   flagSource: FlagSource | undefined;

@@ -363,7 +363,7 @@ export class Mmu implements LinearMemory {
     this.writable = writable;
     this.dirty = (entryLow & PTE.D) !== 0;
     this.physicalPage = frame;
-    this.global = (entryLow & PTE.G) !== 0 && (cr4 & CR4.PGE) !== 0;
+    this.globalPage = (entryLow & PTE.G) !== 0 && (cr4 & CR4.PGE) !== 0;
     if (shift !== 12) this.noteLarge(low, high, shift);
     return true;
   }
@@ -388,11 +388,11 @@ export class Mmu implements LinearMemory {
   /** Pages of RAM that a TLB entry may let stores into. */
   private readonly written: Uint8Array;
   /** The last walk ended at a global page: it is the same in every address space. */
-  global = false;
+  globalPage = false;
 
   private walkAny(low: number, high: number, access: number, user: boolean, implicit: boolean): GuestFault | undefined {
     const { cpu, view } = this;
-    this.global = false;
+    this.globalPage = false;
     const cr0 = cpu.getLow(STATE.cr0);
     if ((cr0 & CR0.PG) >>> 0 === 0) {
       this.physicalPage = low >>> 12;

@@ -438,7 +438,7 @@ export class SoftwareVcpu implements Vcpu {
   /** The page just walked holds code that is about to run, or that a region goes to. */
   private noteCode(low: number, high: number): void {
     this.mmu.noteExecuted(low, high);
-    if (!this.mmu.global && this.cpu.get32(STATE.cpl) !== 3) this.localSupervisor[this.addressSpace] = 1;
+    if (!this.mmu.globalPage && this.cpu.get32(STATE.cpl) !== 3) this.localSupervisor[this.addressSpace] = 1;
   }
 
   /** What a supervisor has found says nothing of what a user may execute. */
