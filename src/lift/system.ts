@@ -325,7 +325,7 @@ export const systemLifts: Lifts = {
     b.leaveNext();
   },
   invlpg: (b, i) => {
-    b.call('checkPrivileged');
+    b.if(b.getField('cpl'), () => void b.call('checkPrivileged'));
     const epoch = b.getField('codeEpoch');
     b.call('invlpg', b.address(i.operands[0]!, false, 1));
     // What follows may be elsewhere now.

@@ -196,11 +196,13 @@ export class Mmu implements LinearMemory {
     const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
     for (let k = 0; k < TLB_SETS * TLB_CLASSES; k++) {
       const at = (this.layout.tlbOffset + k * TLB.sizeBytes + slot) >> 2;
-      for (const tag of [at, at + 2]) {
-        if ((words[tag]! & ~0xfff) === page && words[tag + 1] === high) {
-          words[tag] = 0;
-          words[tag + 1] = 0;
-        }
+      if (words[at + 1] === high && (words[at]! & ~0xfff) === page) {
+        words[at] = 0;
+        words[at + 1] = 0;
+      }
+      if (words[at + 3] === high && (words[at + 2]! & ~0xfff) === page) {
+        words[at + 2] = 0;
+        words[at + 3] = 0;
       }
     }
     const codeSlot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;

@@ -55,7 +55,10 @@ export function gate(selector: number, offset: number, access: number, count = 0
 const SIZE = 0x10_0000;
 
 class ArrayMemory implements LinearMemory {
-  readonly view = new DataView(new ArrayBuffer(SIZE));
+  /** The processor's state lies behind the array, so that one buffer holds both. */
+  readonly view = new DataView(new ArrayBuffer(SIZE + STATE_SIZE_BYTES));
+  /** Places are handed out directly, as in RAM; otherwise every access is a read() or write(). */
+  isDirect = false;
   /** Linear page numbers (in the array) that fault on writes. */
   readonly readOnlyPages = new Set<number>();
   readonly userAccesses: boolean[] = [];
@@ -82,8 +85,11 @@ class ArrayMemory implements LinearMemory {
     }
   }
 
-  direct(): number {
-    return 0;
+  direct(low: number, high: number, sizeBytes: number, write: boolean, user: boolean): number {
+    const linear = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+    if (!this.isDirect || (low & 0xfff) + sizeBytes > 4096) return 0;
+    if (write) this.probeWrite(linear, sizeBytes, user);
+    return this.at(linear);
   }
 
   probeWrite(linear: bigint, sizeBytes: number, user: boolean): void {
@@ -95,8 +101,8 @@ class ArrayMemory implements LinearMemory {
 }
 
 export class TestMachine implements TransferContext {
-  readonly cpu = new CpuState(new ArrayBuffer(STATE_SIZE_BYTES), 0);
   readonly memory = new ArrayMemory();
+  readonly cpu = new CpuState(this.memory.view.buffer, SIZE);
   modeRefreshes = 0;
   flagRefreshes = 0;
   nmiUnblocks = 0;
