@@ -4,7 +4,7 @@ import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.
 import type { ModuleWriter, WasmType } from '../wasm/encoder.ts';
 
 /** Handlers that one processor can have: of single instructions, then of regions from FIRST_REGION on. */
-export const HANDLER_TABLE_SIZE = 16384;
+export const HANDLER_TABLE_SIZE = 32768;
 export const FIRST_REGION = 8192;
 
 const HANDLER: readonly WasmType[] = ['i32', 'i32'];

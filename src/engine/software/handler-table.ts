@@ -20,8 +20,6 @@ import { FunctionWriter, ModuleWriter } from '../../wasm/encoder.ts';
 /** The engine's own handlers, in table order. */
 export const SPECIAL_HANDLERS = { resume: 0, leave: 1, link: 2, cross: 3, invalid: 4, 'too-long': 5 } as const;
 const FIRST_FORM = 8;
-/** Regions at one time: a bound on the memory that their code takes, some tens of KiB each. */
-const MAXIMUM_REGIONS = 4096;
 const SCRATCH_REGION = HANDLER_TABLE_SIZE - 1;
 
 export interface HandlerParts {
@@ -123,7 +121,7 @@ export class HandlerTable {
     const known = this.indices.get(key);
     if (known !== undefined) return known;
     // Every form must find room, whatever pairs a guest makes up.
-    if (this.next > HANDLER_TABLE_SIZE / 2) return index;
+    if (this.next > FIRST_REGION / 2) return index;
     const pair = this.generate(key, lifts);
     this.firstOfPair.set(pair, index);
     return pair;
@@ -138,7 +136,7 @@ export class HandlerTable {
   takePlace(): number | undefined {
     const free = this.freePlaces.pop();
     if (free !== undefined) return free;
-    return this.nextRegion === FIRST_REGION + MAXIMUM_REGIONS ? undefined : this.nextRegion++;
+    return this.nextRegion === SCRATCH_REGION ? undefined : this.nextRegion++;
   }
 
   /** Lets go of what is in a place. No record may name it any more. */
