@@ -22,6 +22,18 @@ function setWindows(guest: Guest): void {
   guest.memory.writeU64(RAM_B, 0xbbbbn);
 }
 
+/** Enough for what is called to be translated. */
+const TURNS = 3000n;
+
+/** add r8, 1; ret and add r9, 1; ret in the two pages; RAX points to the window, RBP counts. */
+function setCode(guest: Guest): void {
+  guest.memory.bytes(RAM_A, 5).set([0x49, 0x83, 0xc0, 0x01, 0xc3]);
+  guest.memory.bytes(RAM_B, 5).set([0x49, 0x83, 0xc1, 0x01, 0xc3]);
+  guest.setRegister('rax', BigInt(WINDOW));
+  guest.setRegister('rbp', TURNS);
+  guest.setRegister('rsp', BigInt(PLACE.KERNEL_STACK));
+}
+
 interface Access {
   readonly name: string;
   readonly mode: GuestMode;
@@ -560,6 +572,41 @@ export const PAGING_CASES: readonly EngineCase[] = [
         if (cr3 >> 63n !== 0n) throw new Error('CR3 reads back bit 63');
       },
     },
+  },
+  {
+    name: 'code at one address is that of its address space, however often they take turns',
+    mode: 'kernel64',
+    // mov cr3, rdi; call rax; mov cr3, rsi; call rax; dec ebp; jnz; hlt
+    code: '0f 22 df ff d0 0f 22 de ff d0 ff cd 75 f2 f4',
+    steps: 'run',
+    prepare: (guest) => {
+      setCode(guest);
+      const second = new PageTables(guest.memory, 0x1c_0000);
+      for (let at = 0; at < 0x20_0000; at += 4096) second.map(BigInt(at), at, PTE.W);
+      guest.tables.map(BigInt(WINDOW), RAM_A, PTE.W);
+      second.map(BigInt(WINDOW), RAM_B, PTE.W);
+      guest.setControl('cr4', CR4.PCIDE, true);
+      guest.state.cr3 |= 1n;
+      guest.setRegister('rdi', guest.state.cr3 | (1n << 63n));
+      guest.setRegister('rsi', BigInt(second.root) | 2n | (1n << 63n));
+    },
+    expect: { registers: { r8: TURNS, r9: TURNS } },
+  },
+  {
+    name: 'INVLPG of a page of code makes the code run that is there now',
+    mode: 'kernel64',
+    // mov [rbx], rcx; invlpg [rax]; call rax; mov [rbx], rdx; invlpg [rax]; call rax; dec ebp; jnz; hlt
+    code: '48 89 0b 0f 01 38 ff d0 48 89 13 0f 01 38 ff d0 ff cd 75 ec f4',
+    steps: 'run',
+    prepare: (guest) => {
+      setCode(guest);
+      guest.tables.map(BigInt(WINDOW), RAM_A, PTE.W);
+      const entry = guest.tables.entry(BigInt(WINDOW), 1);
+      guest.setRegister('rbx', BigInt(entry));
+      guest.setRegister('rcx', BigInt(RAM_A) | PTE.P | PTE.W);
+      guest.setRegister('rdx', BigInt(RAM_B) | PTE.P | PTE.W);
+    },
+    expect: { registers: { r8: TURNS, r9: TURNS } },
   },
   {
     name: 'a load of CR3 without NOFLUSH drops the translations of its PCID',
