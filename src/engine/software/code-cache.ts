@@ -170,7 +170,7 @@ export class CodeCache {
   settle(): void {
     let tables = false;
     for (const codePage of this.stale) {
-      if (codePage.chunks.length > 0) continue;
+      if (codePage.chunks.length > 0 || codePage.regions.size > 0) continue;
       // What was code has not run since.
       tables = true;
       this.pages.delete(keyOf(codePage.page, codePage.codeSize));

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createDecoder } from '../../decode/decoder.ts';
+import { FIRST_REGION } from '../../emit/imports.ts';
+import { PORTABLE_FEATURES } from '../../isa/cpuid/portable.ts';
+import { CodeCache } from './code-cache.ts';
+import { createGuestMemory, GUEST_RAM_OFFSET, layoutVcpu } from './layout.ts';
+
+const RAM_BYTES = 0x10_0000;
+const NOP = 0x90;
+
+/** A cache over RAM full of NOPs, and what it tells of regions. */
+function createCache(): { cache: CodeCache; gone: number[]; bytes: Uint8Array } {
+  const memory = createGuestMemory(RAM_BYTES);
+  const bytes = new Uint8Array(memory.buffer, GUEST_RAM_OFFSET, RAM_BYTES).fill(NOP);
+  const gone: number[] = [];
+  const { recordsOffset, recordsEnd } = layoutVcpu(0, 1);
+  const cache = new CodeCache({
+    memory,
+    ramBytes: RAM_BYTES,
+    recordsOffset,
+    recordsEnd,
+    decode: createDecoder(PORTABLE_FEATURES),
+    writeRecord: () => true,
+    fuse: () => {},
+    writeSpecial: () => {},
+    forbidDirectWrites: () => {},
+    clearCodeTlbs: () => {},
+    codeMoved: () => {},
+    regionGone: (handler) => gone.push(handler),
+  });
+  return { cache, gone, bytes };
+}
+
+/** A region of two pages, the second of which the interpreter has never met. */
+function installOverTwoPages(cache: CodeCache, handler: number): void {
+  const [home, other] = [cache.page(1, 64)!, cache.page(2, 64)!];
+  assert.ok(cache.watchCode(home, 0, Uint8Array.of(NOP)));
+  assert.ok(cache.watchCode(other, 0, Uint8Array.of(NOP)));
+  assert.notEqual(cache.record(home, 0), 0);
+  assert.notEqual(cache.install(home, 0, handler, 2, [{ delta: 1, codePage: other }]), 0);
+}
+
+test('a store to any page of a region makes an end of it', () => {
+  const { cache, gone } = createCache();
+  installOverTwoPages(cache, FIRST_REGION);
+  cache.noteWrite(2 * 4096, 1);
+  assert.deepEqual(gone, [FIRST_REGION]);
+  // The same again, with a page that was stale when the region came.
+  installOverTwoPages(cache, FIRST_REGION + 1);
+  cache.settle();
+  cache.noteWrite(2 * 4096, 1);
+  assert.deepEqual(gone, [FIRST_REGION, FIRST_REGION + 1]);
+});
+
+test('a store beside the code leaves a region as it is', () => {
+  const { cache, gone } = createCache();
+  installOverTwoPages(cache, FIRST_REGION);
+  cache.noteWrite(2 * 4096 + 64, 8);
+  assert.deepEqual(gone, []);
+});
+
+test('bytes that have changed meanwhile are told', () => {
+  const { cache, bytes } = createCache();
+  bytes[3 * 4096 + 5] = 0xc3;
+  assert.equal(cache.watchCode(cache.page(3, 64)!, 4, Uint8Array.of(NOP, NOP)), false);
+});
+
+test('memory of pages that are no code any more is used again', () => {
+  const { cache } = createCache();
+  for (let round = 0; round < 3; round++) {
+    for (let page = 16; page < 32; page++) cache.record(cache.page(page, 64)!, 0);
+    cache.noteWrite(16 * 4096, 16 * 4096);
+    cache.settle();
+    assert.equal(cache.bytesUsed, 0);
+  }
+});
