@@ -30,7 +30,7 @@ function setCode(guest: Guest): void {
   guest.memory.bytes(RAM_A, 5).set([0x49, 0x83, 0xc0, 0x01, 0xc3]);
   guest.memory.bytes(RAM_B, 5).set([0x49, 0x83, 0xc1, 0x01, 0xc3]);
   guest.setRegister('rax', BigInt(WINDOW));
-  guest.setRegister('rbp', TURNS);
+  guest.setRegister('rbp', 2n * TURNS);
   guest.setRegister('rsp', BigInt(PLACE.KERNEL_STACK));
 }
 
@@ -576,8 +576,8 @@ export const PAGING_CASES: readonly EngineCase[] = [
   {
     name: 'code at one address is that of its address space, however often they take turns',
     mode: 'kernel64',
-    // mov cr3, rdi; call rax; mov cr3, rsi; call rax; dec ebp; jnz; hlt
-    code: '0f 22 df ff d0 0f 22 de ff d0 ff cd 75 f2 f4',
+    // mov cr3, rdi; xchg rsi, rdi; call rax; dec ebp; jnz; hlt: one place calls both
+    code: '0f 22 df 48 87 fe ff d0 ff cd 75 f4 f4',
     steps: 'run',
     prepare: (guest) => {
       setCode(guest);
@@ -595,8 +595,8 @@ export const PAGING_CASES: readonly EngineCase[] = [
   {
     name: 'INVLPG of a page of code makes the code run that is there now',
     mode: 'kernel64',
-    // mov [rbx], rcx; invlpg [rax]; call rax; mov [rbx], rdx; invlpg [rax]; call rax; dec ebp; jnz; hlt
-    code: '48 89 0b 0f 01 38 ff d0 48 89 13 0f 01 38 ff d0 ff cd 75 ec f4',
+    // mov [rbx], rcx; xchg rdx, rcx; invlpg [rax]; call rax; dec ebp; jnz; hlt
+    code: '48 89 0b 48 87 ca 0f 01 38 ff d0 ff cd 75 f1 f4',
     steps: 'run',
     prepare: (guest) => {
       setCode(guest);
