@@ -43,6 +43,7 @@ export interface Mode {
   /** Of SoftwareVcpuOptions. */
   readonly translateAfterSamples: number;
   readonly recordsBytes?: number;
+  readonly codeCacheBytes?: number;
   /** Regions come from elsewhere, later. */
   readonly delayed?: boolean;
   /** Jumps from one poll to the next: by time a run could not be repeated. */
@@ -77,6 +78,13 @@ export const MODES = {
     // A single step for which the pool of records is full traps before it has run: the engine's run loop is at fault.
     without: 'steps',
     pollInterval: 4096,
+    disturbed: false,
+  },
+  crowded: {
+    name: 'translated first, little machine code',
+    translateAfterSamples: 0,
+    codeCacheBytes: 60_000,
+    pollInterval: 29,
     disturbed: false,
   },
 } as const satisfies Record<string, Mode>;
@@ -216,6 +224,7 @@ export class ProgramGuest {
       pollInterval: mode.pollInterval,
       ...(this.translation === undefined ? {} : { translation: this.translation }),
       ...(mode.recordsBytes === undefined ? {} : { recordsBytes: mode.recordsBytes }),
+      ...(mode.codeCacheBytes === undefined ? {} : { codeCacheBytes: mode.codeCacheBytes }),
     });
     this.memory = new GuestMemory(memory, GUEST_RAM_OFFSET, RAM_BYTES);
     const view = new DataView(memory.buffer);
