@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createDecoder } from '../../decode/decoder.ts';
 import { FIRST_REGION } from '../../emit/imports.ts';
+import { RECORD } from '../../emit/record.ts';
 import { PORTABLE_FEATURES } from '../../isa/cpuid/portable.ts';
 import { CodeCache } from './code-cache.ts';
 import { createGuestMemory, GUEST_RAM_OFFSET, layoutVcpu } from './layout.ts';
@@ -10,9 +11,10 @@ const RAM_BYTES = 0x10_0000;
 const NOP = 0x90;
 
 /** A cache over RAM full of NOPs, and what it tells of regions. */
-function createCache(): { cache: CodeCache; gone: number[]; bytes: Uint8Array } {
+function createCache(): { cache: CodeCache; gone: number[]; bytes: Uint8Array; view: DataView } {
   const memory = createGuestMemory(RAM_BYTES);
   const bytes = new Uint8Array(memory.buffer, GUEST_RAM_OFFSET, RAM_BYTES).fill(NOP);
+  const view = new DataView(memory.buffer);
   const gone: number[] = [];
   const { recordsOffset, recordsEnd } = layoutVcpu(0, 1);
   const cache = new CodeCache({
@@ -23,13 +25,13 @@ function createCache(): { cache: CodeCache; gone: number[]; bytes: Uint8Array } 
     decode: createDecoder(PORTABLE_FEATURES),
     writeRecord: () => true,
     fuse: () => {},
-    writeSpecial: () => {},
+    writeSpecial: (record, _kind, _ip, link) => view.setUint32(record + RECORD.link, link, true),
     forbidDirectWrites: () => {},
     clearCodeTlbs: () => {},
     codeMoved: () => {},
     regionGone: (handler) => gone.push(handler),
   });
-  return { cache, gone, bytes };
+  return { cache, gone, bytes, view };
 }
 
 /** A region of two pages, the second of which the interpreter has never met. */
@@ -74,4 +76,20 @@ test('memory of pages that are no code any more is used again', () => {
     cache.settle();
     assert.equal(cache.bytesUsed, 0);
   }
+});
+
+test('a region that is taken away leaves its place to the interpreter, and its memory to the next one there', () => {
+  const { cache, view } = createCache();
+  const home = cache.page(1, 64)!;
+  const own = cache.record(home, 0);
+  const record = cache.install(home, 0, FIRST_REGION, 4, []);
+  assert.equal(cache.record(home, 0), record);
+  const { bytesUsed } = cache;
+  for (let round = 1; round < 1000; round++) {
+    cache.removeRegions(new Set([FIRST_REGION + round - 1]));
+    assert.equal(cache.record(home, 0), own);
+    assert.equal(cache.install(home, 0, FIRST_REGION + round, 3, []), record);
+    assert.equal(view.getUint32(record + RECORD.link, true), own);
+  }
+  assert.equal(cache.bytesUsed, bytesUsed);
 });

@@ -35,12 +35,16 @@ export interface CodePage {
   readonly samples: Map<number, number>;
   /** Regions that have code of this page, whether they begin here or not. */
   readonly regions: Set<InstalledRegion>;
+  /** By offset: the memory of a region that was taken away, for the next one there. */
+  readonly retired: Map<number, { readonly record: number; readonly sizeBytes: number }>;
 }
 
 /** A region as the tables of records know it. */
 export interface InstalledRegion {
   readonly handler: number;
   readonly record: number;
+  /** Of the record and its sites. */
+  readonly sizeBytes: number;
   readonly home: CodePage;
   readonly offset: number;
   readonly others: readonly RegionPage[];
@@ -255,6 +259,7 @@ export class CodeCache {
       crossings: new Map(),
       samples: new Map(),
       regions: new Set(),
+      retired: new Map(),
     };
     this.pages.set(key, created);
     this.watch(page).pages.push(created);
@@ -358,22 +363,37 @@ export class CodeCache {
     const slot = (codePage.table >> 2) + offset;
     const original = this.words[slot]!;
     if (original === 0) return 0;
-    const record = this.allocate(codePage, RECORD.sizeBytes + ((sites + 1) & ~1) * SITE.sizeBytes);
+    const sizeBytes = RECORD.sizeBytes + ((sites + 1) & ~1) * SITE.sizeBytes;
+    const retired = codePage.retired.get(offset);
+    const reused = retired !== undefined && retired.sizeBytes >= sizeBytes;
+    const record = reused ? retired.record : this.allocate(codePage, sizeBytes);
     if (record === 0) return 0;
+    if (reused) this.bytes.fill(0, record, record + retired.sizeBytes);
+    codePage.retired.delete(offset);
     this.parts.writeSpecial(record, 'link', offset, original);
     this.halves[(record + RECORD.handler) >> 1] = handler;
     this.words[slot] = record;
-    const region = { handler, record, home: codePage, offset, others };
+    const region = {
+      handler,
+      record,
+      sizeBytes: reused ? retired.sizeBytes : sizeBytes,
+      home: codePage,
+      offset,
+      others,
+    };
     this.regions.set(record, region);
     for (const page of pagesOf(region)) page.regions.add(region);
     // Branches of the page that were linked to the old record go to the region from now on.
     for (const { first, count } of codePage.runs) {
       for (let k = 0; k < count; k++) {
         const link = (first + k * RECORD.sizeBytes + RECORD.link) >> 2;
-        if (this.words[link] === original) this.words[link] = record;
+        const linked = this.words[link];
+        if (linked === original || linked === retired?.record) this.words[link] = record;
       }
     }
-    codePage.runs.push({ first: record, count: 1 });
+    // Its own link leads on, though the record may have been among them.
+    this.words[(record + RECORD.link) >> 2] = original;
+    if (!reused) codePage.runs.push({ first: record, count: 1 });
     return record;
   }
 
@@ -392,6 +412,7 @@ export class CodeCache {
       this.parts.writeSpecial(region.record, 'link', region.offset, original);
       this.restoreSlot(region);
       region.home.samples.delete(region.offset);
+      region.home.retired.set(region.offset, region);
     }
     this.parts.codeMoved();
   }
@@ -453,6 +474,7 @@ export class CodeCache {
       codePage.end = 0;
       codePage.runs.length = 0;
       codePage.crossings.clear();
+      codePage.retired.clear();
       codePage.samples.clear();
       this.bytes.fill(0, codePage.table, codePage.table + CODE_PAGE_TABLE_BYTES);
       this.stale.add(codePage);
