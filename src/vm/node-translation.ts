@@ -47,9 +47,6 @@ class NodeTranslation implements TranslationPort {
 export function startNodeTranslation(): (memory: WebAssembly.Memory) => TranslationPort {
   // Otherwise V8 compiles a function when it is first called, which is on the processor's thread.
   setFlagsFromString('--no-wasm-lazy-compilation');
-  // Otherwise it optimises a function when that has run for some time. What is translated is hot already: without this
-  // the processor's thread worked a quarter longer on a boot and on shell scripts.
-  setFlagsFromString('--no-wasm-dynamic-tiering');
   const { port1, port2 } = new MessageChannel();
   const results = new SharedArrayBuffer(4);
   const workerData: TranslatorThreadData = { port: port2, results };

@@ -55,7 +55,7 @@ import { X87 } from './x87.ts';
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
 const DEFAULT_SAMPLES = 10;
 /** A place that is jumped to so often counts as sampled once. */
-const JUMPS_PER_SAMPLE = 400;
+const JUMPS_PER_SAMPLE = 1000;
 
 const DEFAULT_CODE_CACHE_BYTES = 256 << 20;
 
