@@ -145,6 +145,18 @@ function forRegion(imports: Imports, slow: CoreName, stores: boolean): FunctionW
   return f;
 }
 
+/** Pushes how many of 64 bits the operation in the local `kind` (FLAG_KIND | sizeBytes << 8) does not use, as an i64. */
+function pushUnusedBits(f: FunctionWriter, kind: number): void {
+  f.i64(64n);
+  f.get(kind);
+  f.i32(8);
+  f.pure('i32.shr_u');
+  f.i32(3);
+  f.pure('i32.shl');
+  f.pure('i64.extend_i32_u');
+  f.pure('i64.sub');
+}
+
 function carryWord(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(5);
   const [KIND, FIRST, SECOND, CARRY] = [1, 2, 3, 4];
@@ -185,14 +197,7 @@ function carryWord(imports: Imports): FunctionWriter {
   returnIf('decrement', () => f.get(SECOND));
   returnIf('carries', () => {
     f.get(SECOND);
-    f.i64(64n);
-    f.get(KIND);
-    f.i32(8);
-    f.pure('i32.shr_u');
-    f.i32(3);
-    f.pure('i32.shl');
-    f.pure('i64.extend_i32_u');
-    f.pure('i64.sub');
+    pushUnusedBits(f, KIND);
     f.pure('i64.shl');
   });
   f.get(CPU);
@@ -629,14 +634,7 @@ function writeFlagWords(): FunctionWriter {
   f.pure('i64.sub');
   f.set(RESULT);
   f.end();
-  f.i64(64n);
-  f.get(KIND);
-  f.i32(8);
-  f.pure('i32.shr_u');
-  f.i32(3);
-  f.pure('i32.shl');
-  f.pure('i64.extend_i32_u');
-  f.pure('i64.sub');
+  pushUnusedBits(f, KIND);
   f.set(shift);
   f.get(RESULT);
   f.get(shift);

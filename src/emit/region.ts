@@ -985,9 +985,7 @@ class RegionEmitter extends HandlerEmitter {
   private settleForLeave(): void {
     const { place } = this;
     const { flags } = place;
-    this.spill(place.instruction!.dirtyAfter);
-    this.storeFlags();
-    this.storeBudget();
+    this.handOver(place.instruction!.dirtyAfter);
     place.flags = flags;
   }
 

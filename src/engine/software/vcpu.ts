@@ -495,7 +495,7 @@ export class SoftwareVcpu implements Vcpu {
     if (this.nmiPending || (waiting && (this.eflagsSystem & EFLAGS.IF) !== 0)) return true;
     if (waiting) this.cpu.set32(STATE.interruptWaiting, 1);
     this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval.current - 1, true);
-    if (this.translates) this.sampleAt(this.cpu.get(STATE.rip));
+    if (this.translates) this.tellTranslator('sample', this.cpu.get(STATE.rip));
     return this.needsUpkeep;
   }
 
@@ -525,24 +525,14 @@ export class SoftwareVcpu implements Vcpu {
     };
   }
 
-  /** Jumps to this offset in CS are many. */
-  private translateAt(rip: bigint): void {
+  /** Tells the translator that this offset in CS was jumped to often, or polls: `what`. */
+  private tellTranslator(what: 'heated' | 'sample', rip: bigint): void {
     const linear = BigInt.asUintN(64, rip + this.cpu.get(STATE.codeBase));
     const page = this.physicalCodePage(linear, 0);
     const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32(STATE.codeSize) as CodeSize);
     if (codePage === undefined) return;
     const offset = Number(linear & 0xfffn);
-    if (this.code.record(codePage, offset) !== 0) this.translator.heated(codePage, offset, this.around(linear));
-  }
-
-  /** Generated code is about to go to this offset in CS. */
-  private sampleAt(rip: bigint): void {
-    const linear = BigInt.asUintN(64, rip + this.cpu.get(STATE.codeBase));
-    const page = this.physicalCodePage(linear, 0);
-    const codePage = page === undefined ? undefined : this.code.page(page, this.cpu.get32(STATE.codeSize) as CodeSize);
-    if (codePage === undefined) return;
-    const offset = Number(linear & 0xfffn);
-    if (this.code.record(codePage, offset) !== 0) this.translator.sample(codePage, offset, this.around(linear));
+    if (this.code.record(codePage, offset) !== 0) this.translator[what](codePage, offset, this.around(linear));
   }
 
   // Services of generated code.
@@ -600,7 +590,7 @@ export class SoftwareVcpu implements Vcpu {
         }
       },
       hot: () => {
-        this.translateAt(this.cpu.get(STATE.rip));
+        this.tellTranslator('heated', this.cpu.get(STATE.rip));
         return 0;
       },
       poll: (_cpu, region) => (this.pollInside(region!) ? 1 : 0),
