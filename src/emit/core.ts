@@ -145,7 +145,7 @@ function forRegion(imports: Imports, slow: CoreName, stores: boolean): FunctionW
   return f;
 }
 
-/** Pushes how many of 64 bits the operation in the local `kind` (FLAG_KIND | sizeBytes << 8) does not use, as an i64. */
+/** Pushes, as an i64, how many of 64 bits the operation in the local `kind` (FLAG_KIND | sizeBytes << 8) leaves. */
 function pushUnusedBits(f: FunctionWriter, kind: number): void {
   f.i64(64n);
   f.get(kind);
