@@ -386,7 +386,7 @@ function pushPoll(f: FunctionWriter, imports: Imports, target: number): void {
   f.get(budget);
   f.i32(0);
   f.pure('i32.lt_s');
-  f.if();
+  f.if(undefined, 'unlikely');
   pushSetRip(f, target);
   f.get(CPU);
   f.i32(0);
@@ -441,7 +441,7 @@ function pushHeat(f: FunctionWriter, imports: Imports, target: number): void {
   f.get(count);
   loadField(f, 'heatLimit');
   f.pure('i32.ge_u');
-  f.if();
+  f.if(undefined, 'unlikely');
   // Not 0: it has been gone to.
   f.get(counter);
   f.i32(1);
@@ -501,7 +501,7 @@ function pushLookup(f: FunctionWriter, imports: Imports, target: number, rec: nu
   f.end();
   f.get(rec);
   f.pure('i32.eqz');
-  f.if();
+  f.if(undefined, 'unlikely');
   pushSetRip(f, target);
   f.get(CPU);
   f.call(imports.services.resolve);
@@ -843,7 +843,7 @@ function pushKnowsSite(f: FunctionWriter): void {
 /** Sets `rec` to the record at the address in local 2, by the site or for it, and codePage. */
 function pushFollowSite(f: FunctionWriter, imports: Imports, rec: number): void {
   pushKnowsSite(f);
-  f.if();
+  f.if(undefined, 'likely');
   f.get(1);
   f.memory('i32.load', SITE.record);
   f.set(rec);
@@ -889,7 +889,7 @@ function nestedCall(imports: Imports): FunctionWriter {
   f.tee(depth);
   f.i32(MAXIMUM_CALL_DEPTH);
   f.pure('i32.ge_s');
-  f.if();
+  f.if(undefined, 'unlikely');
   pushSetRip(f, 2);
   pushLeave(f);
   f.end();
@@ -917,7 +917,7 @@ function nestedCall(imports: Imports): FunctionWriter {
   f.memory('i32.load16_u', RECORD.handler);
   f.callIndirect(imports.handlerType);
   f.pure('i32.eqz');
-  f.if();
+  f.if(undefined, 'unlikely');
   pushLeave(f);
   f.end();
   store('callDepth', () => f.get(depth));
@@ -926,7 +926,7 @@ function nestedCall(imports: Imports): FunctionWriter {
   f.get(epoch);
   loadField(f, 'codeEpoch');
   f.pure('i32.eq');
-  f.if();
+  f.if(undefined, 'likely');
   f.i32(1);
   f.return();
   f.end();

@@ -187,7 +187,7 @@ export class HandlerEmitter {
     const { f } = this;
     f.get(CPU);
     f.memory('i32.load', STATE.stop.offset);
-    f.if();
+    f.if(undefined, 'unlikely');
     this.leave();
     f.end();
   }
@@ -251,7 +251,7 @@ export class HandlerEmitter {
     const { f } = this;
     this.lookup(address, sizeBytes, write);
     f.pure('i32.eqz');
-    f.if();
+    f.if(undefined, 'unlikely');
     f.get(CPU);
     f.get(REC);
     f.get(address);
@@ -283,7 +283,7 @@ export class HandlerEmitter {
       return;
     }
     this.lookup(address, sizeBytes, false);
-    f.if();
+    f.if(undefined, 'likely');
     this.pushHost(address);
     f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
     f.set(result);
@@ -312,7 +312,7 @@ export class HandlerEmitter {
       return;
     }
     this.lookup(address, sizeBytes, true);
-    f.if();
+    f.if(undefined, 'likely');
     this.pushHost(address);
     f.get(stored);
     f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
@@ -349,7 +349,7 @@ export class HandlerEmitter {
       return;
     }
     this.lookup(address, size, true);
-    f.if();
+    f.if(undefined, 'likely');
     this.pushHost(address);
     f.tee(host);
     f.memory(LOADS[size]!, 0);
@@ -385,14 +385,14 @@ export class HandlerEmitter {
     };
     if (!this.restarts) {
       f.get(host);
-      f.if();
+      f.if(undefined, 'likely');
     }
     if (value.lock === true) {
       if (size > 1) {
         f.get(host);
         f.i32(size - 1);
         f.pure('i32.and');
-        f.if();
+        f.if(undefined, 'unlikely');
         plain();
         f.else();
       }
@@ -402,7 +402,7 @@ export class HandlerEmitter {
       f.memory(EXCHANGES[size]!, 0, Math.log2(size));
       this.push(old);
       f.pure('i64.ne');
-      f.if();
+      f.if(undefined, 'unlikely');
       this.startAgain();
       f.end();
       if (size > 1) f.end();
@@ -441,7 +441,7 @@ export class HandlerEmitter {
         f.get(REC);
         f.memory('i64.load', RECORD.imm0);
         pushNotCanonical(f, offset);
-        f.if();
+        f.if(undefined, 'unlikely');
         this.storeRecord();
         f.i32(GP);
         f.i32(0);
@@ -476,7 +476,7 @@ export class HandlerEmitter {
     const offset = this.temporary('i64');
     pushIndexedSum(f, CPU, REC);
     pushNotCanonical(f, offset);
-    f.if();
+    f.if(undefined, 'unlikely');
     f.get(CPU);
     f.get(REC);
     f.returnCall(this.imports.core.slow);
@@ -722,7 +722,7 @@ export class HandlerEmitter {
     f.get(REC);
     f.memory('i32.load', RECORD.link);
     f.tee(link);
-    f.if();
+    f.if(undefined, 'likely');
     this.loadField('budget');
     f.i32(1);
     f.pure('i32.sub');
@@ -735,7 +735,7 @@ export class HandlerEmitter {
     f.pure('i32.or');
     f.i32(0);
     f.pure('i32.ge_s');
-    f.if();
+    f.if(undefined, 'likely');
     f.get(CPU);
     f.get(budget);
     f.memory('i32.store', STATE.budget.offset);
@@ -762,7 +762,7 @@ export class HandlerEmitter {
     f.get(budget);
     f.i32(0);
     f.pure('i32.ge_s');
-    f.if();
+    f.if(undefined, 'likely');
     pushDispatch(f, this.imports, REC);
     f.end();
     f.get(CPU);

@@ -365,7 +365,7 @@ class RegionEmitter extends HandlerEmitter {
     f.get(this.codePage);
     f.pure('i64.ne');
     f.pure('i32.or');
-    f.if();
+    f.if(undefined, 'unlikely');
     f.get(CPU);
     f.get(REC);
     f.call(this.imports.services.verifyRegion);
@@ -433,7 +433,7 @@ class RegionEmitter extends HandlerEmitter {
   }
 
   private branchIf(kind: Label['kind'], offset: number): void {
-    this.f.brIf(this.label(kind, offset));
+    this.f.brIf(this.label(kind, offset), 'unlikely');
   }
 
   /** budget - 1 at a loop's head; asks the engine when it is used up. */
@@ -445,7 +445,7 @@ class RegionEmitter extends HandlerEmitter {
     f.tee(this.budget);
     f.i32(0);
     f.pure('i32.lt_s');
-    f.if();
+    f.if(undefined, 'unlikely');
     this.storeBudget();
     this.setField('rip', () => this.pushAddress(offset));
     this.setField('record', () => f.i32(0));
@@ -657,7 +657,7 @@ class RegionEmitter extends HandlerEmitter {
     this.push(target);
     this.loadField('expectedReturn');
     f.pure('i64.eq');
-    f.if();
+    f.if(undefined, 'likely');
     f.i32(1);
     f.return();
     f.end();
@@ -678,7 +678,7 @@ class RegionEmitter extends HandlerEmitter {
     this.pushAddress(this.place.nextInstruction);
     f.call(this.imports.core.nestedCall);
     f.pure('i32.eqz');
-    f.if();
+    f.if(undefined, 'unlikely');
     this.leave();
     f.end();
     this.refresh();
@@ -727,7 +727,7 @@ class RegionEmitter extends HandlerEmitter {
       f.get(this.flagKind);
       f.i32(FLAG_CARRY);
       f.pure('i32.and');
-      f.if();
+      f.if(undefined, 'unlikely');
       this.pushFlagLocals();
       f.call(this.imports.core.settleFlags);
       f.else();
@@ -1138,7 +1138,7 @@ class RegionEmitter extends HandlerEmitter {
     const { f } = this;
     const offset = this.temporary('i64');
     pushNotCanonical(f, offset);
-    f.if();
+    f.if(undefined, 'unlikely');
     this.startAgain();
     f.end();
     f.get(offset);

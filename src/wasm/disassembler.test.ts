@@ -12,7 +12,7 @@ const CONTEXT = { types: [HANDLER], functionTypes: [HANDLER], results: 1 };
 function read(write: (f: FunctionWriter) => void): readonly Expression[] {
   const f = new FunctionWriter(2);
   write(f);
-  return disassembleBody(f.finish(), CONTEXT).body;
+  return disassembleBody(f.finish().bytes, CONTEXT).body;
 }
 
 function pushZero(f: FunctionWriter, type: ValueType): void {

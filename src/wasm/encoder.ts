@@ -6,6 +6,9 @@ import { LANE_OPCODES, MEMORY_OPCODES, PURE_OPCODES } from './opcodes.ts';
 export const VALUE_TYPE_CODES = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 export type WasmType = keyof typeof VALUE_TYPE_CODES;
 
+/** How a condition usually is; compilers lay code out and keep registers by it. */
+export type Likelihood = 'likely' | 'unlikely';
+
 export type PureName = keyof typeof PURE_OPCODES;
 export type LaneName = keyof typeof LANE_OPCODES;
 export type MemoryName = keyof typeof MEMORY_OPCODES;
@@ -128,6 +131,8 @@ export class FunctionWriter {
   private readonly parameterCount: number;
   /** Blocks, loops and ifs that are open: a branch's label is counted from here. */
   depth = 0;
+  /** Places in `code` of branches, and whether they are usually taken. */
+  private readonly hints: [number, 0 | 1][] = [];
 
   constructor(parameterCount: number) {
     this.parameterCount = parameterCount;
@@ -232,7 +237,9 @@ export class FunctionWriter {
     }
   }
 
-  if(result?: WasmType): void {
+  /** `hint`: how the condition usually is. */
+  if(result?: WasmType, hint?: Likelihood): void {
+    if (hint !== undefined) this.hints.push([this.code.length, hint === 'likely' ? 1 : 0]);
     this.depth++;
     this.code.byte(0x04);
     this.code.byte(result === undefined ? 0x40 : VALUE_TYPE_CODES[result]);
@@ -264,7 +271,8 @@ export class FunctionWriter {
     this.code.u32(depth);
   }
 
-  brIf(depth: number): void {
+  brIf(depth: number, hint?: Likelihood): void {
+    if (hint !== undefined) this.hints.push([this.code.length, hint === 'likely' ? 1 : 0]);
     this.code.byte(0x0d);
     this.code.u32(depth);
   }
@@ -304,7 +312,7 @@ export class FunctionWriter {
   }
 
   /** The body as the code section holds it: size, locals in runs of one type, instructions, end. */
-  finish(): Uint8Array {
+  finish(): FunctionBody {
     const locals = new ByteWriter();
     const runs: [number, WasmType][] = [];
     for (const type of this.localTypes) {
@@ -323,8 +331,15 @@ export class FunctionWriter {
     sized.bytes(locals.finish());
     sized.bytes(this.code.finish());
     sized.byte(0x0b);
-    return sized.finish();
+    const hints = this.hints.map(([at, taken]): [number, 0 | 1] => [at + locals.length, taken]);
+    return { bytes: sized.finish(), hints };
   }
+}
+
+interface FunctionBody {
+  readonly bytes: Uint8Array;
+  /** Branch hints: the branch's place behind the body's size, and 1 if it is likely. */
+  readonly hints: readonly [number, 0 | 1][];
 }
 
 interface FunctionImport {
@@ -338,7 +353,7 @@ export class ModuleWriter {
   private readonly types: { key: string; parameters: readonly WasmType[]; results: readonly WasmType[] }[] = [];
   private readonly functionImports: FunctionImport[] = [];
   private readonly otherImports: ByteWriter[] = [];
-  private readonly functions: { typeIndex: number; body: Uint8Array | undefined }[] = [];
+  private readonly functions: { typeIndex: number; body: FunctionBody | undefined }[] = [];
   private readonly names: [number, string][] = [];
   private readonly exports: [string, number][] = [];
   private table: { name: string; size: number; filler: number } | undefined;
@@ -420,8 +435,29 @@ export class ModuleWriter {
     this.elements.push({ offset, functions });
   }
 
+  /** The branch hinting proposal's custom section, which comes before the code. */
+  private writeHints(section: (id: number, fill: (writer: ByteWriter) => void) => void): void {
+    const hinted = this.functions.flatMap(({ body }, index) =>
+      body === undefined || body.hints.length === 0 ? [] : [{ index, hints: body.hints }],
+    );
+    if (hinted.length === 0) return;
+    section(0, (writer) => {
+      writer.name('metadata.code.branch_hint');
+      writer.u32(hinted.length);
+      for (const { index, hints } of hinted) {
+        writer.u32(this.functionImports.length + index);
+        writer.u32(hints.length);
+        for (const [at, taken] of hints) {
+          writer.u32(at);
+          writer.byte(1);
+          writer.byte(taken);
+        }
+      }
+    });
+  }
+
   finish(): Uint8Array<ArrayBuffer> {
-    const codeBytes = this.functions.reduce((sum, { body }) => sum + (body?.length ?? 0), 0);
+    const codeBytes = this.functions.reduce((sum, { body }) => sum + (body?.bytes.length ?? 0), 0);
     const module = new ByteWriter(codeBytes + 2048);
     module.bytes(new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]));
     const section = (id: number, fill: (writer: ByteWriter) => void, capacityBytes = 256): void => {
@@ -505,9 +541,10 @@ export class ModuleWriter {
       writer.u32(this.functions.length);
       for (const { body } of this.functions) {
         if (body === undefined) throw new Error('a declared function has no body');
-        writer.bytes(body);
+        writer.bytes(body.bytes);
       }
     };
+    this.writeHints(section);
     section(10, writeBodies, codeBytes + 5);
     if (this.names.length > 0) {
       section(0, (writer) => {

@@ -12,7 +12,8 @@ import { registerOffset } from './forms.ts';
 
 const MAXIMUM_INSTRUCTIONS = 400;
 const MAXIMUM_BLOCKS = 100;
-const MAXIMUM_LANDINGS = 24;
+/** Of a switch that stays within its region; one with more (an interpreter's dispatch) goes out by the jump look-up. */
+const MAXIMUM_LANDINGS = 12;
 
 /** Kinds of statements that only the interpreter knows. */
 const UNTRANSLATED: ReadonlySet<string> = new Set(['location', 'next-record']);
@@ -216,10 +217,8 @@ function translate(source: CodeSource, offset: number): Decoded | undefined {
 function chooseLandings(source: CodeSource, decoded: ReadonlyMap<number, Decoded>, offset: number): readonly number[] {
   const returns = new Set<number>();
   for (const [at, { instruction, calls }] of decoded) if (calls) returns.add(at + instruction.lengthBytes);
-  return source
-    .landings(offset)
-    .filter((landing) => !returns.has(landing))
-    .slice(0, MAXIMUM_LANDINGS);
+  const landings = source.landings(offset).filter((landing) => !returns.has(landing));
+  return landings.length > MAXIMUM_LANDINGS ? [] : landings;
 }
 
 /** Whether the following instruction may run after this one; a call's callee may come back. */
