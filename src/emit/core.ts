@@ -4,7 +4,7 @@
 import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
-import { BRANCH_COUNT, CODE_TLB, HEAT, RECORD, SITE } from './record.ts';
+import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD } from './record.ts';
 
 /** Nested calls at most: their frames lie on the thread's stack. */
 export const MAXIMUM_CALL_DEPTH = 48;
@@ -397,28 +397,6 @@ function pushPoll(f: FunctionWriter, imports: Imports, target: number): void {
   f.end();
 }
 
-/** Dispatches to the record in `rec`; an instruction's own handler expects the flag words. */
-function pushDispatchSettled(f: FunctionWriter, imports: Imports, rec: number, target: number): void {
-  const handler = f.local('i32');
-  f.get(rec);
-  f.memory('i32.load16_u', RECORD.handler);
-  f.tee(handler);
-  f.i32(FIRST_REGION);
-  f.pure('i32.lt_u');
-  f.if();
-  loadField(f, 'flagKind');
-  f.if();
-  f.get(CPU);
-  f.call(imports.core.settleFlagWords);
-  f.end();
-  pushHeat(f, imports, target);
-  f.end();
-  f.get(CPU);
-  f.get(rec);
-  f.get(handler);
-  f.returnCallIndirect(imports.handlerType);
-}
-
 /** Counts a jump to the interpreter's code at the address in `target`. */
 function pushHeat(f: FunctionWriter, imports: Imports, target: number): void {
   const counter = f.local('i32');
@@ -793,8 +771,8 @@ function jump(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(3);
   const rec = f.local('i32');
   pushPoll(f, imports, 2);
-  pushLookup(f, imports, 2, rec);
-  pushDispatchSettled(f, imports, rec, 2);
+  pushFollow(f, imports, rec);
+  pushDispatch(f, imports, rec);
   return f;
 }
 
@@ -814,39 +792,39 @@ function ret(imports: Imports): FunctionWriter {
   return f;
 }
 
-/** Notes in the site in local 1 that the address in local 2 leads to the region's record in `rec`. */
-function pushFillSite(f: FunctionWriter, rec: number): void {
-  f.get(1);
+/**
+ * Sets `rec` to the record at the address in local 2, by the jump cache or for it, and codePage; an instruction's own
+ * handler expects the flag words.
+ */
+function pushFollow(f: FunctionWriter, imports: Imports, rec: number): void {
+  const entry = f.local('i32');
+  const low = f.local('i32');
   f.get(2);
-  f.memory('i64.store', SITE.target);
-  f.get(1);
-  loadField(f, 'codeEpoch');
-  f.memory('i32.store', SITE.epoch);
-  f.get(1);
-  f.get(rec);
-  f.memory('i32.store', SITE.record);
-}
-
-/** Leaves whether the site in local 1 knows the address in local 2, as an i32. */
-function pushKnowsSite(f: FunctionWriter): void {
-  f.get(1);
-  f.memory('i64.load', SITE.target);
+  f.pure('i32.wrap_i64');
+  f.tee(low);
+  f.get(low);
+  f.i32(JUMP_CACHE.entriesLog2);
+  f.pure('i32.shr_u');
+  f.pure('i32.xor');
+  f.i32((1 << JUMP_CACHE.entriesLog2) - 1);
+  f.pure('i32.and');
+  f.i32(JUMP_CACHE.strideLog2);
+  f.pure('i32.shl');
+  loadField(f, 'jumpCache');
+  f.pure('i32.add');
+  f.tee(entry);
+  f.memory('i32.load', JUMP_CACHE.record);
+  f.set(rec);
+  f.get(entry);
+  f.memory('i64.load', JUMP_CACHE.target);
   f.get(2);
   f.pure('i64.eq');
-  f.get(1);
-  f.memory('i32.load', SITE.epoch);
+  f.get(entry);
+  f.memory('i32.load', JUMP_CACHE.epoch);
   loadField(f, 'codeEpoch');
   f.pure('i32.eq');
   f.pure('i32.and');
-}
-
-/** Sets `rec` to the record at the address in local 2, by the site or for it, and codePage. */
-function pushFollowSite(f: FunctionWriter, imports: Imports, rec: number): void {
-  pushKnowsSite(f);
   f.if(undefined, 'likely');
-  f.get(1);
-  f.memory('i32.load', SITE.record);
-  f.set(rec);
   f.get(CPU);
   f.get(2);
   f.i64(-4096n);
@@ -859,22 +837,21 @@ function pushFollowSite(f: FunctionWriter, imports: Imports, rec: number): void 
   f.i32(FIRST_REGION);
   f.pure('i32.ge_u');
   f.if();
-  pushFillSite(f, rec);
+  f.get(entry);
+  f.get(2);
+  f.memory('i64.store', JUMP_CACHE.target);
+  f.get(entry);
+  loadField(f, 'codeEpoch');
+  f.memory('i32.store', JUMP_CACHE.epoch);
+  f.get(entry);
+  f.get(rec);
+  f.memory('i32.store', JUMP_CACHE.record);
   f.else();
   f.get(CPU);
   f.call(imports.core.settleFlagWords);
   pushHeat(f, imports, 2);
   f.end();
   f.end();
-}
-
-function jumpSite(imports: Imports): FunctionWriter {
-  const f = new FunctionWriter(3);
-  const rec = f.local('i32');
-  pushPoll(f, imports, 2);
-  pushFollowSite(f, imports, rec);
-  pushDispatch(f, imports, rec);
-  return f;
 }
 
 function nestedCall(imports: Imports): FunctionWriter {
@@ -899,7 +876,7 @@ function nestedCall(imports: Imports): FunctionWriter {
   f.set(page);
   loadField(f, 'codeEpoch');
   f.set(epoch);
-  pushFollowSite(f, imports, rec);
+  pushFollow(f, imports, rec);
   const store = (name: StateField, push: () => void): void => {
     f.get(CPU);
     push();
@@ -1038,7 +1015,6 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('directTarget', directTarget());
   define('jump', jump(imports));
   define('ret', ret(imports));
-  define('jumpSite', jumpSite(imports));
   define('nestedCall', nestedCall(imports));
   define('jumpDirect', jumpDirect(imports));
 }

@@ -53,6 +53,8 @@ export class HandlerEmitter {
   /** modify-load's node id -> local with the host offset of the access, 0 for the slow way. */
   protected hosts = new Map<number, number>();
   protected readonly entry: number;
+  /** The low half of the address that is looked up. */
+  private readonly low: number;
   /** A TLB miss leaves the handler by a tail call and the instruction starts again. */
   protected readonly restarts: boolean;
 
@@ -61,6 +63,7 @@ export class HandlerEmitter {
     this.long = long;
     this.restarts = restarts;
     this.entry = this.f.local('i32');
+    this.low = this.f.local('i32');
   }
 
   body(statements: readonly Statement[]): void {
@@ -215,13 +218,14 @@ export class HandlerEmitter {
   /** Looks the access up; leaves an i32 condition (hit) on the stack, with the entry in `this.entry`. */
   protected lookup(address: number, sizeBytes: number, write: boolean): void {
     const { f } = this;
-    this.pushTlb();
     f.get(address);
-    f.i64(BigInt(12 - TLB.strideLog2));
-    f.pure('i64.shr_u');
     f.pure('i32.wrap_i64');
+    f.tee(this.low);
+    f.i32(12 - TLB.strideLog2);
+    f.pure('i32.shr_u');
     f.i32(((1 << TLB.entriesLog2) - 1) << TLB.strideLog2);
     f.pure('i32.and');
+    this.pushTlb();
     f.pure('i32.add');
     f.tee(this.entry);
     f.memory('i64.load', write ? TLB.writeTag : TLB.readTag);
@@ -260,10 +264,10 @@ export class HandlerEmitter {
     f.end();
   }
 
-  protected pushHost(address: number): void {
+  /** Pushes the host address of what was looked up last. */
+  protected pushHost(): void {
     const { f } = this;
-    f.get(address);
-    f.pure('i32.wrap_i64');
+    f.get(this.low);
     f.get(this.entry);
     f.memory('i32.load', TLB.addend);
     f.pure('i32.add');
@@ -276,7 +280,7 @@ export class HandlerEmitter {
     const result = this.temporary(type);
     if (this.restarts) {
       this.hitOrRestart(address, sizeBytes, false);
-      this.pushHost(address);
+      this.pushHost();
       f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
       f.set(result);
       this.locals.set(value.id, result);
@@ -284,7 +288,7 @@ export class HandlerEmitter {
     }
     this.lookup(address, sizeBytes, false);
     f.if(undefined, 'likely');
-    this.pushHost(address);
+    this.pushHost();
     f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
     f.set(result);
     f.else();
@@ -306,14 +310,14 @@ export class HandlerEmitter {
     f.set(stored);
     if (this.restarts) {
       this.hitOrRestart(address, sizeBytes, true);
-      this.pushHost(address);
+      this.pushHost();
       f.get(stored);
       f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
       return;
     }
     this.lookup(address, sizeBytes, true);
     f.if(undefined, 'likely');
-    this.pushHost(address);
+    this.pushHost();
     f.get(stored);
     f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
     f.else();
@@ -340,7 +344,7 @@ export class HandlerEmitter {
     const host = this.temporary('i32');
     if (this.restarts) {
       this.hitOrRestart(address, size, true);
-      this.pushHost(address);
+      this.pushHost();
       f.tee(host);
       f.memory(LOADS[size]!, 0);
       f.set(old);
@@ -350,7 +354,7 @@ export class HandlerEmitter {
     }
     this.lookup(address, size, true);
     f.if(undefined, 'likely');
-    this.pushHost(address);
+    this.pushHost();
     f.tee(host);
     f.memory(LOADS[size]!, 0);
     f.set(old);

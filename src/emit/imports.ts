@@ -78,10 +78,8 @@ export const CORE = {
   jump: [['i32', 'i32', 'i64'], ['i32']],
   /** RET to an offset in CS: ends the nested call that expects it, or goes there. */
   ret: [['i32', 'i32', 'i64'], ['i32']],
-  /** Goes to an address by way of a region's site (SITE in record.ts): (cpu, site, target). */
-  jumpSite: [['i32', 'i32', 'i64'], ['i32']],
   /**
-   * A guest call: (cpu, site, target, return address). 1 when it has come back there and code is where it was; 0: back
+   * A guest call: (cpu, anything, target, return address). 1 when it has come back there and code is where it was; 0: back
    * to the run loop.
    */
   nestedCall: [['i32', 'i32', 'i64', 'i64'], ['i32']],

@@ -30,11 +30,13 @@ export const RECORD = {
 } as const;
 
 /**
- * Behind a region's record lie its sites, one for each place where it calls or jumps out: where that led last. A
- * site counts when the address and the epoch are those of now.
+ * Where calls, returns and jumps out of regions went last: `entries` x 16 bytes, by a hash of the address. An entry
+ * counts when the address and the epoch are those of now.
  */
-export const SITE = {
-  sizeBytes: 16,
+export const JUMP_CACHE = {
+  entriesLog2: 12,
+  strideLog2: 4,
+  sizeBytes: 16 << 12,
   /** u64: the address. */
   target: 0,
   /** u32: codeEpoch then. */

@@ -16,7 +16,7 @@ import { pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter } from './handler.ts';
 import { FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
-import { RECORD, REGION_RECORD, SITE } from './record.ts';
+import { RECORD, REGION_RECORD } from './record.ts';
 import {
   describeBlock,
   type FlowBlock,
@@ -56,7 +56,7 @@ export interface RegionCode {
   readonly single: boolean;
 }
 
-type Label = { kind: 'loop' | 'block' | 'exit'; offset: number; depth: number };
+type Label = { kind: 'loop' | 'block' | 'exit' | 'stop'; offset: number; depth: number };
 
 /**
  * What is known of the arithmetic flags: `words`: the words in memory are right. `memory`: memory is right, be it by
@@ -187,7 +187,6 @@ class RegionEmitter extends HandlerEmitter {
   private readonly flagSecond: number;
   private readonly flagCarry: number;
   private readonly leaving: number;
-  private sites = 0;
   private place: Place = {
     flags: MEMORY,
     instruction: undefined,
@@ -220,7 +219,7 @@ class RegionEmitter extends HandlerEmitter {
     this.leaving = f.local('i32');
   }
 
-  emit(): { writer: FunctionWriter; sites: number } {
+  emit(): FunctionWriter {
     const { f } = this;
     const { entry } = this.code;
     this.field('codePage', this.codePage);
@@ -229,21 +228,28 @@ class RegionEmitter extends HandlerEmitter {
     this.fill(this.flow.blocks.get(entry)!.liveIn);
     f.block();
     const tail = f.depth;
-    for (const exit of this.flow.exits) {
-      f.block();
-      this.open('exit', exit);
+    f.block();
+    const stopTail = f.depth;
+    for (const kind of ['stop', 'exit'] as const) {
+      for (const exit of this.flow.exits) {
+        f.block();
+        this.open(kind, exit);
+      }
     }
     this.tree(entry);
     f.unreachable();
-    for (const exit of [...this.flow.exits].reverse()) {
-      this.labels.pop();
+    while (this.labels.length > 0) {
+      const { kind, offset: exit } = this.labels.pop()!;
       f.end();
+      if (!this.usedExits.has(kind + exit)) continue;
       this.spill(exit);
-      f.br(f.depth - tail);
+      f.br(f.depth - (kind === 'stop' ? stopTail : tail));
     }
     f.end();
+    this.stopExit();
+    f.end();
     this.exit();
-    return { writer: f, sites: this.sites };
+    return f;
   }
 
   // Registers and fields.
@@ -326,7 +332,6 @@ class RegionEmitter extends HandlerEmitter {
 
   /** Reads what other code may have changed. */
   private refresh(): void {
-    this.field('budget', this.budget);
     this.field('tlb', this.tlb);
     this.field('tlbKey', this.tlbKey);
   }
@@ -337,10 +342,6 @@ class RegionEmitter extends HandlerEmitter {
 
   protected override pushTlbKey(): void {
     this.f.get(this.tlbKey);
-  }
-
-  private storeBudget(): void {
-    this.setField('budget', () => this.f.get(this.budget));
   }
 
   private pushAddress(offset: number): void {
@@ -423,10 +424,14 @@ class RegionEmitter extends HandlerEmitter {
   }
 
   private label(kind: Label['kind'], offset: number): number {
+    if (kind === 'exit' || kind === 'stop') this.usedExits.add(kind + offset);
     const label = this.labels.findLast((open) => open.kind === kind && open.offset === offset);
     if (label === undefined) throw new Error('a branch without its label');
     return this.f.depth - label.depth;
   }
+
+  /** Shared exits that somebody goes to. */
+  private readonly usedExits = new Set<string>();
 
   private branch(kind: Label['kind'], offset: number): void {
     this.f.br(this.label(kind, offset));
@@ -439,20 +444,21 @@ class RegionEmitter extends HandlerEmitter {
   /** budget - 1 at a loop's head; asks the engine when it is used up. */
   private poll(offset: number): void {
     const { f } = this;
-    f.get(this.budget);
+    f.get(CPU);
+    this.loadField('budget');
     f.i32(1);
     f.pure('i32.sub');
     f.tee(this.budget);
+    f.memory('i32.store', STATE.budget.offset);
+    f.get(this.budget);
     f.i32(0);
     f.pure('i32.lt_s');
     f.if(undefined, 'unlikely');
-    this.storeBudget();
     this.setField('rip', () => this.pushAddress(offset));
     this.setField('record', () => f.i32(0));
     f.get(CPU);
     f.get(REC);
     f.call(this.imports.services.poll);
-    this.field('budget', this.budget);
     f.if();
     this.leaveFor(LEAVE.runLoop);
     this.setTarget(offset);
@@ -539,21 +545,26 @@ class RegionEmitter extends HandlerEmitter {
     this.branchIf('exit', this.flow.exitFor(this.place.dirty));
   }
 
-  private exit(): void {
+  private settleForExit(): void {
     const { f } = this;
-    this.storeBudget();
     f.get(this.flagKind);
     f.if();
     this.pushFlagLocals();
     f.call(this.imports.core.settleFlags);
     f.end();
     this.setField('codeChanged', () => f.i32(0));
-    // An exception: who found it has noted the instruction.
-    this.loadField('stop');
-    f.if();
-    this.setField('record', () => f.i32(0));
+  }
+
+  /** `stop` is set, an exception perhaps: who found it has noted the instruction. */
+  private stopExit(): void {
+    this.settleForExit();
+    this.setField('record', () => this.f.i32(0));
     this.leave();
-    f.end();
+  }
+
+  private exit(): void {
+    const { f } = this;
+    this.settleForExit();
     f.get(this.why);
     f.i32(LEAVE.runLoop);
     f.pure('i32.eq');
@@ -583,28 +594,19 @@ class RegionEmitter extends HandlerEmitter {
 
   // Calls, returns and jumps to elsewhere.
 
-  /** Puts registers, flags and budget where the next function looks for them. */
+  /** Puts registers and flags where the next function looks for them. */
   private handOver(registers: RegisterSet): void {
     this.spill(registers);
     this.storeFlags();
-    this.storeBudget();
-  }
-
-  /** Host offset of a new site. */
-  private pushSite(): void {
-    const { f } = this;
-    f.get(REC);
-    f.i32(RECORD.sizeBytes + this.sites++ * SITE.sizeBytes);
-    f.pure('i32.add');
   }
 
   private jumpOut(pushTarget: () => void): void {
     const { f } = this;
     this.handOver(this.place.dirty);
     f.get(CPU);
-    this.pushSite();
+    f.i32(0);
     pushTarget();
-    f.returnCall(this.imports.core.jumpSite);
+    f.returnCall(this.imports.core.jump);
   }
 
   /** An indirect jump: to where it has been seen to go if that lies in the region, else out. */
@@ -673,7 +675,7 @@ class RegionEmitter extends HandlerEmitter {
     const flow = this.place.instruction!;
     this.handOver(flow.spilled);
     f.get(CPU);
-    this.pushSite();
+    f.i32(0);
     pushTarget();
     this.pushAddress(this.place.nextInstruction);
     f.call(this.imports.core.nestedCall);
@@ -1021,7 +1023,7 @@ class RegionEmitter extends HandlerEmitter {
     const { flags, pinned } = this.place;
     const { dirty } = this.place;
     this.push(value.args[0]!);
-    f.if();
+    f.if(undefined, this.leavesFor(value.whenTrue!) ? 'unlikely' : undefined);
     this.side(value.whenTrue!);
     if (value.whenFalse!.length > 0) {
       [this.place.flags, this.place.dirty] = [flags, dirty];
@@ -1036,6 +1038,13 @@ class RegionEmitter extends HandlerEmitter {
     this.place.pinned = pinned;
     [this.place.flags, this.place.dirty] = [flags, dirty];
     this.inBranch = outer;
+  }
+
+  /** Whether this side raises an exception or jumps to where the region has no code, because nobody has gone there. */
+  private leavesFor(statements: readonly Statement[]): boolean {
+    const last = statements.at(-1);
+    if (last?.kind === 'call') return last.name === 'raise';
+    return last?.kind === 'jump-direct' && !this.graph.position.has(this.place.instruction!.target!);
   }
 
   private side(statements: readonly Statement[]): void {
@@ -1158,7 +1167,7 @@ class RegionEmitter extends HandlerEmitter {
 
   protected override returnIfStopped(): void {
     this.loadField('stop');
-    this.leaveHereIf();
+    this.branchIf('stop', this.flow.exitFor(this.place.dirty));
   }
 
   protected override afterSlowStore(value: Statement): void {
@@ -1184,7 +1193,6 @@ class RegionEmitter extends HandlerEmitter {
       this.setField('instructionLength', () => f.i32(place.lengthBytes));
       this.spill(place.instruction!.spilled);
       this.flushFlags();
-      this.storeBudget();
     }
     for (const argument of value.args) this.push(argument);
     f.call(this.imports.runtime[name]);
@@ -1209,14 +1217,8 @@ class RegionEmitter extends HandlerEmitter {
   }
 }
 
-export interface EmittedRegion {
-  readonly writer: FunctionWriter;
-  /** Sites that must lie behind the region's record. */
-  readonly sites: number;
-}
-
 /** Emits a region as one function. */
-export function emitRegion(imports: Imports, code: RegionCode): EmittedRegion {
+export function emitRegion(imports: Imports, code: RegionCode): FunctionWriter {
   const described = new Map<number, FlowBlock>();
   for (const [offset, block] of code.blocks)
     described.set(offset, describeBlock(block.body.body, block.next, needsState));

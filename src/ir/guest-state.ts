@@ -88,6 +88,8 @@ export const STATE = {
   /** Host offset of the counters of jumps' targets (HEAT in record.ts), and how often makes a target hot. */
   heat: field(0x3c8, 'u32'),
   heatLimit: field(0x3cc, 'u32'),
+  /** Host offset of where jumps out of regions went last (JUMP_CACHE in record.ts). */
+  jumpCache: field(0x3d0, 'u32'),
   /** Length of the instruction at `rip`, where a region calls the engine. */
   instructionLength: field(0x3c4, 'u32'),
   cr0: field(0x200, 'u64'),

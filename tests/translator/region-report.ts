@@ -70,7 +70,7 @@ export function reportRegion(code: GuestCode): RegionReport {
   if (region === undefined) throw new Error('a region cannot begin with this instruction');
   const writer = new ModuleWriter();
   const imports = importLazily(writer, MAXIMUM_PAGES);
-  const { writer: body } = emitRegion(imports, region);
+  const body = emitRegion(imports, region);
   const index = writer.declare(imports.handlerType);
   writer.define(index, body);
   const { imports: importNames, functions } = disassembleModule(writer.finish());
@@ -110,7 +110,7 @@ const placeText = (offset: number): string =>
 // Names, which the bytes do not have: state fields by their offsets, locals by what they are filled from or used for.
 
 const FIELDS = new Map<number, string>(Object.entries(STATE).map(([name, { offset }]) => [offset, name]));
-const NAMED_LOCALS: readonly StateField[] = ['codePage', 'tlb', 'tlbKey', 'budget'];
+const NAMED_LOCALS: readonly StateField[] = ['codePage', 'tlb', 'tlbKey'];
 
 function registerAt(offset: number): string | undefined {
   if (offset >= GPR_OFFSET && offset < GPR_OFFSET + 128) return GPR_NAMES_64[(offset - GPR_OFFSET) >> 3];

@@ -44,9 +44,9 @@ export class BatchTranslator {
         refused.push(job.handler);
         continue;
       }
-      const { writer: body, sites } = emitRegion(imports, region);
+      const body = emitRegion(imports, region);
       bodies.push({ handler: job.handler, entry: region.entry, body });
-      regions.push({ handler: job.handler, sites, instructions: region.instructions, code });
+      regions.push({ handler: job.handler, instructions: region.instructions, code });
     }
     // Imports come before functions: which ones there are is known now.
     for (const { handler, entry, body } of bodies) {

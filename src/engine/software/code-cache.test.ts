@@ -40,7 +40,7 @@ function installOverTwoPages(cache: CodeCache, handler: number): void {
   assert.ok(cache.watchCode(home, 0, Uint8Array.of(NOP)));
   assert.ok(cache.watchCode(other, 0, Uint8Array.of(NOP)));
   assert.notEqual(cache.record(home, 0), 0);
-  assert.notEqual(cache.install(home, 0, handler, 2, [{ delta: 1, codePage: other }]), 0);
+  assert.notEqual(cache.install(home, 0, handler, [{ delta: 1, codePage: other }]), 0);
 }
 
 test('a store to any page of a region makes an end of it', () => {
@@ -82,13 +82,13 @@ test('a region that is taken away leaves its place to the interpreter, and its m
   const { cache, view } = createCache();
   const home = cache.page(1, 64)!;
   const own = cache.record(home, 0);
-  const record = cache.install(home, 0, FIRST_REGION, 4, []);
+  const record = cache.install(home, 0, FIRST_REGION, []);
   assert.equal(cache.record(home, 0), record);
   const { bytesUsed } = cache;
   for (let round = 1; round < 1000; round++) {
     cache.removeRegions(new Set([FIRST_REGION + round - 1]));
     assert.equal(cache.record(home, 0), own);
-    assert.equal(cache.install(home, 0, FIRST_REGION + round, 3, []), record);
+    assert.equal(cache.install(home, 0, FIRST_REGION + round, []), record);
     assert.equal(view.getUint32(record + RECORD.link, true), own);
   }
   assert.equal(cache.bytesUsed, bytesUsed);

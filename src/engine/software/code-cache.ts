@@ -4,7 +4,7 @@
 // the pool, which gives it out again once no generated code can be using it: settle().
 
 import type { CodeSize, DecodeFailure, Instruction } from '../../decode/instruction.ts';
-import { CODE_PAGE_TABLE_BYTES, RECORD, SITE } from '../../emit/record.ts';
+import { CODE_PAGE_TABLE_BYTES, RECORD } from '../../emit/record.ts';
 import { GUEST_RAM_OFFSET } from './layout.ts';
 import { CHUNK_BYTES, RecordPool } from './record-pool.ts';
 
@@ -36,15 +36,13 @@ export interface CodePage {
   /** Regions that have code of this page, whether they begin here or not. */
   readonly regions: Set<InstalledRegion>;
   /** By offset: the memory of a region that was taken away, for the next one there. */
-  readonly retired: Map<number, { readonly record: number; readonly sizeBytes: number }>;
+  readonly retired: Map<number, { readonly record: number }>;
 }
 
 /** A region as the tables of records know it. */
 export interface InstalledRegion {
   readonly handler: number;
   readonly record: number;
-  /** Of the record and its sites. */
-  readonly sizeBytes: number;
   readonly home: CodePage;
   readonly offset: number;
   readonly others: readonly RegionPage[];
@@ -358,17 +356,15 @@ export class CodeCache {
     return built;
   }
 
-  /** Puts a region's record with its sites in front of the record at `offset`, which it links to; 0 without room. */
-  install(codePage: CodePage, offset: number, handler: number, sites: number, others: readonly RegionPage[]): number {
+  /** Puts a region's record in front of the record at `offset`, which it links to; 0 without room. */
+  install(codePage: CodePage, offset: number, handler: number, others: readonly RegionPage[]): number {
     const slot = (codePage.table >> 2) + offset;
     const original = this.words[slot]!;
     if (original === 0) return 0;
-    const sizeBytes = RECORD.sizeBytes + ((sites + 1) & ~1) * SITE.sizeBytes;
     const retired = codePage.retired.get(offset);
-    const reused = retired !== undefined && retired.sizeBytes >= sizeBytes;
-    const record = reused ? retired.record : this.allocate(codePage, sizeBytes);
+    const record = retired?.record ?? this.allocate(codePage, RECORD.sizeBytes);
     if (record === 0) return 0;
-    if (reused) this.bytes.fill(0, record, record + retired.sizeBytes);
+    if (retired !== undefined) this.bytes.fill(0, record, record + RECORD.sizeBytes);
     codePage.retired.delete(offset);
     this.parts.writeSpecial(record, 'link', offset, original);
     this.halves[(record + RECORD.handler) >> 1] = handler;
@@ -376,7 +372,6 @@ export class CodeCache {
     const region = {
       handler,
       record,
-      sizeBytes: reused ? retired.sizeBytes : sizeBytes,
       home: codePage,
       offset,
       others,
@@ -393,7 +388,7 @@ export class CodeCache {
     }
     // Its own link leads on, though the record may have been among them.
     this.words[(record + RECORD.link) >> 2] = original;
-    if (!reused) codePage.runs.push({ first: record, count: 1 });
+    if (retired === undefined) codePage.runs.push({ first: record, count: 1 });
     return record;
   }
 

@@ -7,7 +7,7 @@
 //
 // Pages that are never touched cost the host nothing.
 
-import { CODE_TLB, HEAT, TLB } from '../../emit/record.ts';
+import { CODE_TLB, HEAT, JUMP_CACHE, TLB } from '../../emit/record.ts';
 import { STATE_SIZE_BYTES } from '../../ir/guest-state.ts';
 
 export const GUEST_RAM_OFFSET = 0x1000_0000;
@@ -29,12 +29,13 @@ export interface VcpuLayout {
   readonly tlbOffset: number;
   readonly codeTlbOffset: number;
   readonly heatOffset: number;
+  readonly jumpCacheOffset: number;
   readonly recordsOffset: number;
   readonly recordsEnd: number;
 }
 
 const TLB_BYTES = DATA_TLB_BYTES + CODE_TLB_BYTES;
-const BLOCK_BYTES = STATE_SIZE_BYTES + TLB_BYTES + HEAT.sizeBytes;
+const BLOCK_BYTES = STATE_SIZE_BYTES + TLB_BYTES + HEAT.sizeBytes + JUMP_CACHE.sizeBytes;
 
 /** Layout of processor `index` of `count`. */
 export function layoutVcpu(index: number, count: number): VcpuLayout {
@@ -46,6 +47,7 @@ export function layoutVcpu(index: number, count: number): VcpuLayout {
     tlbOffset: stateOffset + STATE_SIZE_BYTES,
     codeTlbOffset: stateOffset + STATE_SIZE_BYTES + DATA_TLB_BYTES,
     heatOffset: stateOffset + STATE_SIZE_BYTES + TLB_BYTES,
+    jumpCacheOffset: stateOffset + STATE_SIZE_BYTES + TLB_BYTES + HEAT.sizeBytes,
     recordsOffset: RECORDS_OFFSET + index * share,
     recordsEnd: RECORDS_OFFSET + (index + 1) * share,
   };

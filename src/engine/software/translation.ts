@@ -33,8 +33,6 @@ export interface CodeBytes {
 
 export interface TranslatedRegion {
   readonly handler: number;
-  /** Sites to lie behind its record. */
-  readonly sites: number;
   readonly instructions: number;
   /** Within one page each. */
   readonly code: readonly CodeBytes[];

@@ -13,7 +13,7 @@ import type { CodeSize, Instruction } from '../../decode/instruction.ts';
 import { createBulkMemory } from '../../emit/bulk-memory.ts';
 import { MAXIMUM_CALL_DEPTH } from '../../emit/core.ts';
 import { FIRST_REGION, type ServiceName } from '../../emit/imports.ts';
-import { RECORD, REGION_RECORD, SITE } from '../../emit/record.ts';
+import { RECORD, REGION_RECORD } from '../../emit/record.ts';
 import { ALIGNED_16 } from '../../ir/builder.ts';
 import {
   FLAT_SEGMENT_OFFSET,
@@ -222,9 +222,9 @@ export class SoftwareVcpu implements Vcpu {
       codePage: (page) => this.code.page(page, 64),
       tableOf: (page) => this.code.tableOf(page, 64),
       watchCode: (page, offset, bytes) => this.code.watchCode(page, offset, bytes),
-      install: (page, offset, { handler, sites }, others) => {
+      install: (page, offset, { handler }, others) => {
         if (this.code.record(page, offset) === 0) return false;
-        return this.code.install(page, offset, handler, sites, others) !== 0;
+        return this.code.install(page, offset, handler, others) !== 0;
       },
       removeRegions: (handlers) => this.code.removeRegions(handlers),
       maximumCodeBytes: options.codeCacheBytes ?? DEFAULT_CODE_CACHE_BYTES,
@@ -233,6 +233,7 @@ export class SoftwareVcpu implements Vcpu {
     this.translatesFirst = options.translateAfterSamples === 0;
     this.cpu.set32(STATE.heat, layout.heatOffset);
     this.cpu.set32(STATE.heatLimit, this.hotAfter);
+    this.cpu.set32(STATE.jumpCache, layout.jumpCacheOffset);
     this.translates = options.translateAfterSamples !== Number.POSITIVE_INFINITY;
     this.mmu.flushAll();
   }
@@ -1255,8 +1256,7 @@ export class SoftwareVcpu implements Vcpu {
           : 0;
         const region = copy + 2 * RECORD.sizeBytes;
         if (translated !== 0) this.writeSpecial(region, translated, view.getUint16(copy + RECORD.ip, true), copy);
-        // No site of the region before, and no call: it would run more than the instruction.
-        this.bytes.fill(0, region + RECORD.sizeBytes, region + RECORD.sizeBytes + 4 * SITE.sizeBytes);
+        // No call: it would run more than the instruction.
         cpu.set(STATE.expectedReturn, NO_RETURN);
         cpu.set32(STATE.callDepth, MAXIMUM_CALL_DEPTH);
         this.handlers.run(base, translated === 0 ? copy : region);
