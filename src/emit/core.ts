@@ -4,7 +4,7 @@
 import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
-import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD } from './record.ts';
+import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD, TLB } from './record.ts';
 
 /** Nested calls at most: their frames lie on the thread's stack. */
 export const MAXIMUM_CALL_DEPTH = 48;
@@ -142,6 +142,86 @@ function forRegion(imports: Imports, slow: CoreName, stores: boolean): FunctionW
   if (stores) f.get(3);
   f.call(imports.core[slow]);
   if (stores) loadField(f, 'codeChanged');
+  return f;
+}
+
+/** Sets `entry` to the data TLB's for the address in local 2. */
+function pushTlbEntry(f: FunctionWriter, entry: number): void {
+  f.get(2);
+  f.pure('i32.wrap_i64');
+  f.i32(12 - TLB.strideLog2);
+  f.pure('i32.shr_u');
+  f.i32(((1 << TLB.entriesLog2) - 1) << TLB.strideLog2);
+  f.pure('i32.and');
+  loadField(f, 'tlb');
+  f.pure('i32.add');
+  f.set(entry);
+}
+
+/** Pushes whether the TLB entry has all of the access to the address in local 2. */
+function pushHit(f: FunctionWriter, entry: number, tag: number, sizeBytes: number): void {
+  f.get(entry);
+  f.memory('i64.load', tag);
+  f.get(2);
+  f.i64(BigInt(sizeBytes - 1));
+  f.pure('i64.add');
+  f.i64(-4096n);
+  f.pure('i64.and');
+  loadField(f, 'tlbKey');
+  f.pure('i64.or');
+  f.pure('i64.eq');
+}
+
+/** Pushes the host offset of the address in local 2 by its TLB entry. */
+function pushHostBy(f: FunctionWriter, entry: number): void {
+  f.get(2);
+  f.pure('i32.wrap_i64');
+  f.get(entry);
+  f.memory('i32.load', TLB.addend);
+  f.pure('i32.add');
+}
+
+function stackAccess(imports: Imports, sizeBytes: number, store: boolean): FunctionWriter {
+  const f = new FunctionWriter(store ? 4 : 3);
+  const entry = f.local('i32');
+  const access = (): void => {
+    pushHostBy(f, entry);
+    if (store) {
+      f.get(3);
+      f.memory(STORES[sizeBytes]!, 0);
+      f.i32(0);
+    } else {
+      f.memory(LOADS[sizeBytes]!, 0);
+    }
+    f.return();
+  };
+  pushTlbEntry(f, entry);
+  pushHit(f, entry, TLB.writeTag, sizeBytes);
+  f.if();
+  f.get(CPU);
+  f.get(2);
+  f.i64(-4096n);
+  f.pure('i64.and');
+  f.memory('i64.store', STATE.stackPage.offset);
+  f.get(CPU);
+  f.get(2);
+  f.pure('i32.wrap_i64');
+  f.i32(-4096);
+  f.pure('i32.and');
+  f.get(entry);
+  f.memory('i32.load', TLB.addend);
+  f.pure('i32.add');
+  f.memory('i32.store', STATE.stackHost.offset);
+  access();
+  f.end();
+  if (!store) {
+    pushHit(f, entry, TLB.readTag, sizeBytes);
+    f.if();
+    access();
+    f.end();
+  }
+  for (let parameter = 0; parameter < (store ? 4 : 3); parameter++) f.get(parameter);
+  f.call(imports.core[`region${store ? 'Store' : 'Load'}${sizeBytes}` as CoreName]);
   return f;
 }
 
@@ -999,6 +1079,8 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   for (const size of [1, 2, 4, 8, 16] as const) {
     define(`regionLoad${size}`, forRegion(imports, `slowLoad${size}`, false));
     define(`regionStore${size}`, forRegion(imports, `slowStore${size}`, true));
+    define(`stackLoad${size}`, stackAccess(imports, size, false));
+    define(`stackStore${size}`, stackAccess(imports, size, true));
   }
   for (const size of [1, 2, 4, 8] as const)
     define(`regionModify${size}`, forRegion(imports, `slowModify${size}`, false));

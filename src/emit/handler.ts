@@ -159,8 +159,12 @@ export class HandlerEmitter {
     return 0;
   }
 
-  /** The family of core functions for the slow way of an access, and what says which instruction it belongs to. */
-  protected readonly slow: 'slow' | 'region' = 'slow';
+  /** The family of core functions for the slow way of an access. */
+  protected slowFamily(_access: Value): 'slow' | 'region' | 'stack' {
+    return 'slow';
+  }
+
+  /** What says to which instruction the access belongs. */
 
   protected pushPlace(): void {
     this.f.get(REC);
@@ -216,7 +220,7 @@ export class HandlerEmitter {
   }
 
   /** Looks the access up; leaves an i32 condition (hit) on the stack, with the entry in `this.entry`. */
-  protected lookup(address: number, sizeBytes: number, write: boolean): void {
+  protected lookup(_access: Value, address: number, sizeBytes: number, write: boolean): void {
     const { f } = this;
     f.get(address);
     f.pure('i32.wrap_i64');
@@ -251,9 +255,9 @@ export class HandlerEmitter {
   }
 
   /** Leaves the handler when the access misses; goes on with the entry in `this.entry`. */
-  protected hitOrRestart(address: number, sizeBytes: number, write: boolean): void {
+  protected hitOrRestart(access: Value, address: number, sizeBytes: number, write: boolean): void {
     const { f } = this;
-    this.lookup(address, sizeBytes, write);
+    this.lookup(access, address, sizeBytes, write);
     f.pure('i32.eqz');
     f.if(undefined, 'unlikely');
     f.get(CPU);
@@ -265,7 +269,7 @@ export class HandlerEmitter {
   }
 
   /** Pushes the host address of what was looked up last. */
-  protected pushHost(): void {
+  protected pushHost(_access: Value): void {
     const { f } = this;
     f.get(this.low);
     f.get(this.entry);
@@ -279,23 +283,23 @@ export class HandlerEmitter {
     const type = sizeBytes === 16 ? 'v128' : 'i64';
     const result = this.temporary(type);
     if (this.restarts) {
-      this.hitOrRestart(address, sizeBytes, false);
-      this.pushHost();
+      this.hitOrRestart(value, address, sizeBytes, false);
+      this.pushHost(value);
       f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
       f.set(result);
       this.locals.set(value.id, result);
       return;
     }
-    this.lookup(address, sizeBytes, false);
+    this.lookup(value, address, sizeBytes, false);
     f.if(undefined, 'likely');
-    this.pushHost();
+    this.pushHost(value);
     f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
     f.set(result);
     f.else();
     f.get(CPU);
     this.pushPlace();
     f.get(address);
-    this.core(`${this.slow}Load${sizeBytes}` as CoreName);
+    this.core(`${this.slowFamily(value)}Load${sizeBytes}` as CoreName);
     f.set(result);
     this.returnIfStopped();
     f.end();
@@ -309,29 +313,29 @@ export class HandlerEmitter {
     this.push(value.args[1]!);
     f.set(stored);
     if (this.restarts) {
-      this.hitOrRestart(address, sizeBytes, true);
-      this.pushHost();
+      this.hitOrRestart(value, address, sizeBytes, true);
+      this.pushHost(value);
       f.get(stored);
       f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
       return;
     }
-    this.lookup(address, sizeBytes, true);
+    this.lookup(value, address, sizeBytes, true);
     f.if(undefined, 'likely');
-    this.pushHost();
+    this.pushHost(value);
     f.get(stored);
     f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
     f.else();
-    this.slowStore(value, address, stored, sizeBytes);
+    this.slowStore(value, this.slowFamily(value), address, stored, sizeBytes);
     f.end();
   }
 
-  private slowStore(value: Statement, address: number, stored: number, sizeBytes: number): void {
+  private slowStore(value: Statement, family: string, address: number, stored: number, sizeBytes: number): void {
     const { f } = this;
     f.get(CPU);
     this.pushPlace();
     f.get(address);
     f.get(stored);
-    this.core(`${this.slow}Store${sizeBytes}` as CoreName);
+    this.core(`${family}Store${sizeBytes}` as CoreName);
     this.afterSlowStore(value);
     this.returnIfStopped();
   }
@@ -343,8 +347,8 @@ export class HandlerEmitter {
     const old = this.temporary('i64');
     const host = this.temporary('i32');
     if (this.restarts) {
-      this.hitOrRestart(address, size, true);
-      this.pushHost();
+      this.hitOrRestart(value, address, size, true);
+      this.pushHost(value);
       f.tee(host);
       f.memory(LOADS[size]!, 0);
       f.set(old);
@@ -352,9 +356,9 @@ export class HandlerEmitter {
       this.hosts.set(value.id, host);
       return;
     }
-    this.lookup(address, size, true);
+    this.lookup(value, address, size, true);
     f.if(undefined, 'likely');
-    this.pushHost();
+    this.pushHost(value);
     f.tee(host);
     f.memory(LOADS[size]!, 0);
     f.set(old);
@@ -362,7 +366,7 @@ export class HandlerEmitter {
     f.get(CPU);
     this.pushPlace();
     f.get(address);
-    this.core(`${this.slow}Modify${size}` as CoreName);
+    this.core(`${this.slowFamily(value) === 'slow' ? 'slow' : 'region'}Modify${size}` as CoreName);
     f.set(old);
     this.returnIfStopped();
     f.get(CPU);
@@ -415,7 +419,7 @@ export class HandlerEmitter {
     }
     if (this.restarts) return;
     f.else();
-    this.slowStore(value, address, stored, size);
+    this.slowStore(value, this.slowFamily(value) === 'slow' ? 'slow' : 'region', address, stored, size);
     f.end();
   }
 

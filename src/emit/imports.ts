@@ -46,6 +46,17 @@ export const CORE = {
   regionModify2: [['i32', 'i32', 'i64'], ['i64']],
   regionModify4: [['i32', 'i32', 'i64'], ['i64']],
   regionModify8: [['i32', 'i32', 'i64'], ['i64']],
+  /** The same for an access by RSP outside the state's stackPage, which becomes its page if that can be. */
+  stackLoad1: [['i32', 'i32', 'i64'], ['i64']],
+  stackLoad2: [['i32', 'i32', 'i64'], ['i64']],
+  stackLoad4: [['i32', 'i32', 'i64'], ['i64']],
+  stackLoad8: [['i32', 'i32', 'i64'], ['i64']],
+  stackLoad16: [['i32', 'i32', 'i64'], ['v128']],
+  stackStore1: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  stackStore2: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  stackStore4: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  stackStore8: [['i32', 'i32', 'i64', 'i64'], ['i32']],
+  stackStore16: [['i32', 'i32', 'i64', 'v128'], ['i32']],
   /** The word whose bit 63 is CF, for flags as settleFlags takes them. */
   carryWord: [['i32', 'i32', 'i64', 'i64', 'i64'], ['i64']],
   /** Effective address of the record's memory operand before segmentation, truncated to its address size. */

@@ -91,6 +91,7 @@ interface Place {
   pinned: Map<number, WasmType>;
 }
 
+const ACCESSES: ReadonlySet<NodeKind> = new Set(['load', 'store', 'load-vector', 'store-vector', 'modify-load']);
 const FLAG_FIELDS: ReadonlySet<string> = new Set(['flagZ', 'flagN', 'flagC', 'flagA']);
 
 /** Statements that neither read flags nor can be the last thing before somebody else does. */
@@ -163,6 +164,27 @@ function findLastStores(body: readonly Statement[]): Set<Statement> {
   return last;
 }
 
+const RSP = 4;
+
+/** Whether an address is RSP with a constant perhaps: most likely in the page of the one before. */
+function isStackAddress(address: Value): boolean {
+  const { kind, args, location, memory } = address;
+  if (kind === 'address') {
+    const place = memory!.place!;
+    return place.base === RSP && place.index < 0 && place.segment === undefined;
+  }
+  if (kind === 'get-register') return location?.kind === 'fixed' && location.offset === gprOffset(RSP);
+  if (kind !== 'pure' || (address.name !== 'i64.add' && address.name !== 'i64.sub')) return false;
+  return args[1]!.kind === 'const' && isStackAddress(args[0]!);
+}
+
+function usesStack(statements: readonly Statement[]): boolean {
+  return statements.some(
+    ({ kind, args, whenTrue, whenFalse }) =>
+      (ACCESSES.has(kind) && isStackAddress(args[0]!)) || usesStack(whenTrue ?? []) || usesStack(whenFalse ?? []),
+  );
+}
+
 function* registersOf(set: RegisterSet): Generator<number> {
   for (let register = 0; register < 32; register++) if ((set >>> register) & 1) yield register;
 }
@@ -174,11 +196,15 @@ class RegionEmitter extends HandlerEmitter {
   private readonly labels: Label[] = [];
   private readonly registers = new Map<number, number>();
   private readonly free = new Map<WasmType, number[]>();
-  protected override readonly slow = 'region';
   private readonly codePage: number;
   private readonly tlb: number;
   private readonly tlbKey: number;
   private readonly budget: number;
+  private readonly stackPage: number;
+  private readonly stackHost: number;
+  private readonly stackDistance: number;
+  /** Some access goes by RSP. */
+  private readonly usesStack: boolean;
   /** The address that the shared exit goes to; why, if the run loop or a handler is wanted. */
   private readonly target: number;
   private readonly why: number;
@@ -214,6 +240,10 @@ class RegionEmitter extends HandlerEmitter {
     this.flagSecond = f.local('i64');
     this.flagCarry = f.local('i64');
     this.budget = f.local('i32');
+    this.stackPage = f.local('i64');
+    this.stackDistance = f.local('i64');
+    this.stackHost = f.local('i32');
+    this.usesStack = [...code.blocks.values()].some(({ body }) => usesStack(body.body));
     this.why = f.local('i32');
     this.flagKind = f.local('i32');
     this.leaving = f.local('i32');
@@ -334,6 +364,43 @@ class RegionEmitter extends HandlerEmitter {
   private refresh(): void {
     this.field('tlb', this.tlb);
     this.field('tlbKey', this.tlbKey);
+    this.refreshStack();
+  }
+
+  private refreshStack(): void {
+    if (!this.usesStack) return;
+    this.field('stackPage', this.stackPage);
+    this.field('stackHost', this.stackHost);
+  }
+
+  protected override slowFamily(access: Value): 'region' | 'stack' {
+    return isStackAddress(access.args[0]!) ? 'stack' : 'region';
+  }
+
+  protected override lookup(access: Value, address: number, sizeBytes: number, write: boolean): void {
+    if (!isStackAddress(access.args[0]!)) {
+      super.lookup(access, address, sizeBytes, write);
+      return;
+    }
+    const { f } = this;
+    f.get(address);
+    f.get(this.stackPage);
+    f.pure('i64.sub');
+    f.tee(this.stackDistance);
+    f.i64(BigInt(4096 - sizeBytes));
+    f.pure('i64.le_u');
+  }
+
+  protected override pushHost(access: Value): void {
+    if (!isStackAddress(access.args[0]!)) {
+      super.pushHost(access);
+      return;
+    }
+    const { f } = this;
+    f.get(this.stackDistance);
+    f.pure('i32.wrap_i64');
+    f.get(this.stackHost);
+    f.pure('i32.add');
   }
 
   protected override pushTlb(): void {
@@ -464,6 +531,7 @@ class RegionEmitter extends HandlerEmitter {
     this.setTarget(offset);
     this.leaveDirty(this.flow.blocks.get(offset)!.dirtyIn);
     f.end();
+    this.refreshStack();
     f.end();
   }
 

@@ -92,6 +92,12 @@ export const STATE = {
   jumpCache: field(0x3d0, 'u32'),
   /** Length of the instruction at `rip`, where a region calls the engine. */
   instructionLength: field(0x3c4, 'u32'),
+  /**
+   * A page that regions reach by RSP, readable and writable at the current privilege, and its host offset; or
+   * NO_STACK_PAGE_HIGH and 0. A cache of one TLB entry: whatever drops that drops this.
+   */
+  stackPage: field(0x3d8, 'u64'),
+  stackHost: field(0x3d4, 'u32'),
   cr0: field(0x200, 'u64'),
   cr2: field(0x208, 'u64'),
   cr3: field(0x210, 'u64'),
@@ -136,6 +142,9 @@ export const STATE = {
 
 /** Not canonical: no RET goes there. */
 export const NO_RETURN = 1n << 63n;
+
+/** The upper half of an address that is not canonical nor near one that is: no RSP points there. The lower is 0. */
+export const NO_STACK_PAGE_HIGH = 0x5aa5_c33c;
 
 export type StateField = keyof typeof STATE;
 

@@ -4,7 +4,7 @@
 // Addresses come from generated code as two 32-bit halves; physical addresses are doubles below 2^52.
 
 import { CODE_TLB, TLB, TLB_CLASS } from '../../emit/record.ts';
-import { SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
+import { NO_STACK_PAGE_HIGH, SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
 import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
@@ -50,6 +50,8 @@ const CR4_LOW = STATE.cr4.offset >> 2;
 const EFER_LOW = STATE.efer.offset >> 2;
 const SYSTEM_FLAGS = STATE.systemFlags.offset >> 2;
 const TLB_POINTER = STATE.tlb.offset >> 2;
+const STACK_PAGE = STATE.stackPage.offset >> 2;
+const STACK_HOST = STATE.stackHost.offset >> 2;
 
 const EXECUTED_LOG2 = 14;
 const executedSlot = (low: number, high: number): number =>
@@ -164,6 +166,7 @@ export class Mmu implements LinearMemory {
     cpu.set32(STATE.tlb, cpu.get32(STATE.tlb) + moved * TLB_CLASSES * TLB.sizeBytes);
     cpu.set32(STATE.codeTlb, cpu.get32(STATE.codeTlb) + moved * CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
     cpu.set(STATE.tlbKey, BigInt(key));
+    this.forgetStackPage();
     this.addressSpaceChanged();
   }
 
@@ -172,8 +175,24 @@ export class Mmu implements LinearMemory {
   private nextSet = 0;
   private readonly setOwners = new Array<number>(TLB_SETS).fill(-1);
 
+  /** The TLB that regions use, or an entry of it, is about to be another. */
+  forgetStackPage(): void {
+    const state = this.cpu.offset >> 2;
+    this.words[state + STACK_PAGE] = 0;
+    this.words[state + STACK_PAGE + 1] = NO_STACK_PAGE_HIGH;
+    this.words[state + STACK_HOST] = 0;
+  }
+
+  /** Makes the TLB at this host offset the one in use. */
+  useTlb(tlb: number): void {
+    if (words32(this.cpu, TLB_POINTER) === tlb) return;
+    this.cpu.set32(STATE.tlb, tlb);
+    this.forgetStackPage();
+  }
+
   private clearTlbs(): void {
     this.codeMoved();
+    this.forgetStackPage();
     const { tlbOffset } = this.layout;
     this.bytes.fill(0, tlbOffset, tlbOffset + DATA_TLB_BYTES + CODE_TLB_BYTES);
     this.executed.fill(0);
@@ -186,6 +205,7 @@ export class Mmu implements LinearMemory {
   invalidatePage(low: number, high: number): void {
     // What was never found as code, no region goes to.
     if (this.executed[executedSlot(low, high)] === 1) this.codeMoved();
+    this.forgetStackPage();
     const region2m = (high >>> 0) * 2048 + (low >>> 21);
     if (this.large2m.has(region2m) || this.large1g.has(Math.floor(region2m / 512))) {
       this.flushAll();
@@ -219,6 +239,7 @@ export class Mmu implements LinearMemory {
   forbidDirectWrites(page: number): void {
     if (this.written[page] === 0) return;
     this.written[page] = 0;
+    this.forgetStackPage();
     const { words } = this;
     const host = (GUEST_RAM_OFFSET + page * 4096) | 0;
     const first = this.layout.tlbOffset >> 2;

@@ -374,7 +374,7 @@ export class SoftwareVcpu implements Vcpu {
   private refreshFlags(): void {
     const { cpu } = this;
     const ac = (this.eflagsSystem & EFLAGS.AC) !== 0;
-    cpu.set32(STATE.tlb, this.mmu.tlbFor(cpu.get32(STATE.cpl), ac));
+    this.mmu.useTlb(this.mmu.tlbFor(cpu.get32(STATE.cpl), ac));
     this.refreshSlow();
   }
 

@@ -45,6 +45,7 @@ export class PageJournal {
   /** Forgets the pages; what is in them now counts. */
   begin(): void {
     this.kept.clear();
+    this.vcpu.mmu.forgetStackPage();
     const { words, tlbWords } = this;
     const end = tlbWords + DATA_TLB_BYTES / 4;
     const stride = (1 << TLB.strideLog2) / 4;
