@@ -4,7 +4,7 @@
 import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
-import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD, TLB } from './record.ts';
+import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD, REGION_RECORD, REGION_VERIFIED, TLB } from './record.ts';
 
 /** Nested calls at most: their frames lie on the thread's stack. */
 export const MAXIMUM_CALL_DEPTH = 48;
@@ -469,7 +469,7 @@ function pushPoll(f: FunctionWriter, imports: Imports, target: number): void {
   f.if(undefined, 'unlikely');
   pushSetRip(f, target);
   f.get(CPU);
-  f.i32(0);
+  f.get(REC);
   f.call(imports.services.poll);
   f.if();
   pushLeave(f);
@@ -850,9 +850,13 @@ function interpret(imports: Imports): FunctionWriter {
 function jump(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(3);
   const rec = f.local('i32');
+  const handler = f.local('i32');
   pushPoll(f, imports, 2);
-  pushFollow(f, imports, rec);
-  pushDispatch(f, imports, rec);
+  pushFollow(f, imports, rec, handler);
+  f.get(CPU);
+  f.get(rec);
+  f.get(handler);
+  f.returnCallIndirect(imports.handlerType);
   return f;
 }
 
@@ -873,10 +877,10 @@ function ret(imports: Imports): FunctionWriter {
 }
 
 /**
- * Sets `rec` to the record at the address in local 2, by the jump cache or for it, and codePage; an instruction's own
- * handler expects the flag words.
+ * Sets `rec` to the record at the address in local 2, by the jump cache or for it, `handler` to its handler's place,
+ * and codePage; an instruction's own handler expects the flag words.
  */
-function pushFollow(f: FunctionWriter, imports: Imports, rec: number): void {
+function pushFollow(f: FunctionWriter, imports: Imports, rec: number, handler: number): void {
   const entry = f.local('i32');
   const low = f.local('i32');
   f.get(2);
@@ -896,6 +900,9 @@ function pushFollow(f: FunctionWriter, imports: Imports, rec: number): void {
   f.memory('i32.load', JUMP_CACHE.record);
   f.set(rec);
   f.get(entry);
+  f.memory('i32.load', JUMP_CACHE.handler);
+  f.set(handler);
+  f.get(entry);
   f.memory('i64.load', JUMP_CACHE.target);
   f.get(2);
   f.pure('i64.eq');
@@ -914,8 +921,24 @@ function pushFollow(f: FunctionWriter, imports: Imports, rec: number): void {
   pushLookup(f, imports, 2, rec);
   f.get(rec);
   f.memory('i32.load16_u', RECORD.handler);
+  f.tee(handler);
   f.i32(FIRST_REGION);
   f.pure('i32.ge_u');
+  f.if();
+  // A region whose pages have not been looked at since the epoch began does that itself, and comes in the next time.
+  f.get(rec);
+  f.memory('i32.load8_u', REGION_RECORD.spansPages);
+  f.pure('i32.eqz');
+  f.get(rec);
+  f.memory('i32.load', REGION_RECORD.verifiedEpoch);
+  loadField(f, 'codeEpoch');
+  f.pure('i32.eq');
+  f.get(rec);
+  f.memory('i64.load', REGION_RECORD.verifiedPage);
+  loadField(f, 'codePage');
+  f.pure('i64.eq');
+  f.pure('i32.and');
+  f.pure('i32.or');
   f.if();
   f.get(entry);
   f.get(2);
@@ -925,7 +948,13 @@ function pushFollow(f: FunctionWriter, imports: Imports, rec: number): void {
   f.memory('i32.store', JUMP_CACHE.epoch);
   f.get(entry);
   f.get(rec);
+  f.i32(REGION_VERIFIED);
+  f.pure('i32.or');
   f.memory('i32.store', JUMP_CACHE.record);
+  f.get(entry);
+  f.get(handler);
+  f.memory('i32.store', JUMP_CACHE.handler);
+  f.end();
   f.else();
   f.get(CPU);
   f.call(imports.core.settleFlagWords);
@@ -938,6 +967,7 @@ function nestedCall(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(4);
   const BACK = 3;
   const rec = f.local('i32');
+  const handler = f.local('i32');
   const depth = f.local('i32');
   const epoch = f.local('i32');
   const expected = f.local('i64');
@@ -956,7 +986,7 @@ function nestedCall(imports: Imports): FunctionWriter {
   f.set(page);
   loadField(f, 'codeEpoch');
   f.set(epoch);
-  pushFollow(f, imports, rec);
+  pushFollow(f, imports, rec, handler);
   const store = (name: StateField, push: () => void): void => {
     f.get(CPU);
     push();
@@ -970,8 +1000,7 @@ function nestedCall(imports: Imports): FunctionWriter {
   store('expectedReturn', () => f.get(BACK));
   f.get(CPU);
   f.get(rec);
-  f.get(rec);
-  f.memory('i32.load16_u', RECORD.handler);
+  f.get(handler);
   f.callIndirect(imports.handlerType);
   f.pure('i32.eqz');
   f.if(undefined, 'unlikely');

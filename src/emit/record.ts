@@ -30,20 +30,24 @@ export const RECORD = {
 } as const;
 
 /**
- * Where calls, returns and jumps out of regions went last: `entries` x 16 bytes, by a hash of the address. An entry
+ * Where calls, returns and jumps out of regions went last: `entries` x 32 bytes, by a hash of the address. An entry
  * counts when the address and the epoch are those of now.
  */
 export const JUMP_CACHE = {
   entriesLog2: 12,
-  strideLog2: 4,
-  sizeBytes: 16 << 12,
+  strideLog2: 5,
+  sizeBytes: 32 << 12,
   /** u64: the address. */
   target: 0,
   /** u32: codeEpoch then. */
   epoch: 8,
-  /** u32: host offset of the region's record there. */
+  /** u32: host offset of the region's record there, plus REGION_VERIFIED; u32: its place in the table of handlers. */
   record: 12,
+  handler: 16,
 } as const;
+
+/** Added to the record that a region is called with: its pages are known to be in place. */
+export const REGION_VERIFIED = 1;
 
 /** Fields of a region's own record, which has no operands. */
 export const REGION_RECORD = {
@@ -51,6 +55,8 @@ export const REGION_RECORD = {
   verifiedEpoch: RECORD.displacement,
   /** u64: codePage then. */
   verifiedPage: RECORD.imm0,
+  /** u8: 1 when the region has more than one page. */
+  spansPages: RECORD.scale,
 } as const;
 
 /** Of a direct branch, which has no displacement: i32, how often it may still be taken before its target is hot. */

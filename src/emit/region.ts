@@ -16,7 +16,7 @@ import { pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter } from './handler.ts';
 import { FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
-import { RECORD, REGION_RECORD } from './record.ts';
+import { RECORD, REGION_RECORD, REGION_VERIFIED } from './record.ts';
 import {
   describeBlock,
   type FlowBlock,
@@ -254,6 +254,7 @@ class RegionEmitter extends HandlerEmitter {
     const { entry } = this.code;
     this.field('codePage', this.codePage);
     if (this.code.spansPages) this.verify();
+    else this.cleanRecord();
     this.refresh();
     this.fill(this.flow.blocks.get(entry)!.liveIn);
     f.block();
@@ -425,6 +426,12 @@ class RegionEmitter extends HandlerEmitter {
   private verify(): void {
     const { f } = this;
     f.get(REC);
+    f.i32(REGION_VERIFIED);
+    f.pure('i32.and');
+    f.if(undefined, 'likely');
+    this.cleanRecord();
+    f.else();
+    f.get(REC);
     f.memory('i32.load', REGION_RECORD.verifiedEpoch);
     this.loadField('codeEpoch');
     f.pure('i32.ne');
@@ -442,6 +449,15 @@ class RegionEmitter extends HandlerEmitter {
     this.dispatchOriginal();
     f.end();
     f.end();
+    f.end();
+  }
+
+  private cleanRecord(): void {
+    const { f } = this;
+    f.get(REC);
+    f.i32(~REGION_VERIFIED);
+    f.pure('i32.and');
+    f.set(REC);
   }
 
   private dispatchOriginal(): void {
@@ -632,6 +648,16 @@ class RegionEmitter extends HandlerEmitter {
 
   private exit(): void {
     const { f } = this;
+    f.get(this.why);
+    f.pure('i32.eqz');
+    f.if(undefined, 'likely');
+    this.setField('codeChanged', () => f.i32(0));
+    this.storeDynamicFlags();
+    f.get(CPU);
+    f.get(REC);
+    f.get(this.target);
+    f.returnCall(this.imports.core.jump);
+    f.end();
     this.settleForExit();
     f.get(this.why);
     f.i32(LEAVE.runLoop);
@@ -647,17 +673,10 @@ class RegionEmitter extends HandlerEmitter {
     f.if();
     this.dispatchOriginal();
     f.end();
-    f.get(this.why);
-    f.if();
     f.get(CPU);
     f.i32(0);
     f.get(this.target);
     f.returnCall(this.imports.core.interpret);
-    f.end();
-    f.get(CPU);
-    f.i32(0);
-    f.get(this.target);
-    f.returnCall(this.imports.core.jump);
   }
 
   // Calls, returns and jumps to elsewhere.
@@ -672,7 +691,7 @@ class RegionEmitter extends HandlerEmitter {
     const { f } = this;
     this.handOver(this.place.dirty);
     f.get(CPU);
-    f.i32(0);
+    f.get(REC);
     pushTarget();
     f.returnCall(this.imports.core.jump);
   }
@@ -732,7 +751,7 @@ class RegionEmitter extends HandlerEmitter {
     f.return();
     f.end();
     f.get(CPU);
-    f.i32(0);
+    f.get(REC);
     this.push(target);
     f.returnCall(this.imports.core.jump);
   }
@@ -792,21 +811,26 @@ class RegionEmitter extends HandlerEmitter {
       this.setField('flagFirst', () => this.push(flags.first));
       if (flags.name !== 'logic') this.setField('flagSecond', () => this.push(flags.second));
     } else if (flags.kind === 'dynamic') {
-      f.get(this.flagKind);
-      f.if();
-      f.get(this.flagKind);
-      f.i32(FLAG_CARRY);
-      f.pure('i32.and');
-      f.if(undefined, 'unlikely');
-      this.pushFlagLocals();
-      f.call(this.imports.core.settleFlags);
-      f.else();
-      this.setField('flagKind', () => f.get(this.flagKind));
-      this.setField('flagFirst', () => f.get(this.flagFirst));
-      this.setField('flagSecond', () => f.get(this.flagSecond));
-      f.end();
-      f.end();
+      this.storeDynamicFlags();
     }
+  }
+
+  private storeDynamicFlags(): void {
+    const { f } = this;
+    f.get(this.flagKind);
+    f.if();
+    f.get(this.flagKind);
+    f.i32(FLAG_CARRY);
+    f.pure('i32.and');
+    f.if(undefined, 'unlikely');
+    this.pushFlagLocals();
+    f.call(this.imports.core.settleFlags);
+    f.else();
+    this.setField('flagKind', () => f.get(this.flagKind));
+    this.setField('flagFirst', () => f.get(this.flagFirst));
+    this.setField('flagSecond', () => f.get(this.flagSecond));
+    f.end();
+    f.end();
   }
 
   /** Makes the words in memory right. */

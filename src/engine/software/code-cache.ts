@@ -4,7 +4,7 @@
 // the pool, which gives it out again once no generated code can be using it: settle().
 
 import type { CodeSize, DecodeFailure, Instruction } from '../../decode/instruction.ts';
-import { CODE_PAGE_TABLE_BYTES, RECORD } from '../../emit/record.ts';
+import { CODE_PAGE_TABLE_BYTES, RECORD, REGION_RECORD } from '../../emit/record.ts';
 import { GUEST_RAM_OFFSET } from './layout.ts';
 import { CHUNK_BYTES, RecordPool } from './record-pool.ts';
 
@@ -368,6 +368,7 @@ export class CodeCache {
     codePage.retired.delete(offset);
     this.parts.writeSpecial(record, 'link', offset, original);
     this.halves[(record + RECORD.handler) >> 1] = handler;
+    this.bytes[record + REGION_RECORD.spansPages] = others.length > 0 ? 1 : 0;
     this.words[slot] = record;
     const region = {
       handler,
