@@ -25,7 +25,7 @@ Boots guests of Bulkhead and of its peers, runs the same work on all of them in 
 
   --runs N         runs to take the medians of (default ${DEFAULT_RUNS})
   --quick          little work, to see that everything runs: its ratios say little
-  --full           more work, for engines that translate
+  --short          less work, for engines that only interpret
   --rows A,B       only these rows, or groups of rows: ${GROUPS.join(', ')}
   --peers A,B      only these peers: ${PEERS.map(({ name }) => name).join(', ')}
   --format FORMAT  text (default) or json, on standard output; the progress goes to standard error
@@ -50,7 +50,7 @@ async function main(): Promise<number> {
   if (!Number.isInteger(runs) || runs < 1) throw usageError(`not a number of runs: ${flags.runs}`);
   const format = flags.format ?? 'text';
   if (format !== 'text' && format !== 'json') throw usageError(`no such format: ${format}`);
-  const mode = flags.quick === true ? 'quick' : flags.full === true ? 'full' : 'standard';
+  const mode = flags.quick === true ? 'quick' : flags.short === true ? 'short' : 'standard';
   const options: SuiteOptions = {
     peers: choose('peer', PEERS, flags.peers),
     ...chooseRows(allRows(mode), flags.rows),
@@ -85,7 +85,7 @@ function readFlags() {
       options: {
         runs: { type: 'string' },
         quick: { type: 'boolean' },
-        full: { type: 'boolean' },
+        short: { type: 'boolean' },
         rows: { type: 'string' },
         peers: { type: 'string' },
         format: { type: 'string' },

@@ -2,7 +2,7 @@
 
 import type { Mode, Row } from './row.ts';
 
-const COMPILATIONS = { quick: 1, standard: 2, full: 20 };
+const COMPILATIONS = { quick: 1, short: 2, standard: 20 };
 const LINES = 5000;
 const LINES_PER_FUNCTION = 20;
 const FUNCTIONS = LINES / LINES_PER_FUNCTION;

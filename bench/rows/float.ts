@@ -2,11 +2,11 @@
 
 import { type Mode, programRow, type Row } from './row.ts';
 
-const BODY_STEPS = { quick: 10_000, standard: 100_000, full: 1_000_000 };
-const MANDELBROT_SIDE = { quick: 100, standard: 300, full: 1000 };
-const NORM_SIDE = { quick: 100, standard: 300, full: 1000 };
+const BODY_STEPS = { quick: 10_000, short: 100_000, standard: 1_000_000 };
+const MANDELBROT_SIDE = { quick: 100, short: 300, standard: 1000 };
+const NORM_SIDE = { quick: 100, short: 300, standard: 1000 };
 const NORM_TURNS = 10;
-const MATRIX_SIDE = { quick: 128, standard: 256, full: 512 };
+const MATRIX_SIDE = { quick: 128, short: 256, standard: 512 };
 
 export function floatRows(mode: Mode): Row[] {
   const side = MATRIX_SIDE[mode];

@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto';
 import type { GuestProgram } from '../guest-programs.ts';
 import type { HostOutput, Mode, Row } from './row.ts';
 
-const HASHED_BYTES = { quick: 4 << 20, standard: 16 << 20, full: 64 << 20 };
-const GZIP_BYTES = { quick: 256 << 10, standard: 2 << 20, full: 8 << 20 };
-const XZ_BYTES = { quick: 128 << 10, standard: 512 << 10, full: 8 << 20 };
+const HASHED_BYTES = { quick: 4 << 20, short: 16 << 20, standard: 64 << 20 };
+const GZIP_BYTES = { quick: 256 << 10, short: 2 << 20, standard: 8 << 20 };
+const XZ_BYTES = { quick: 128 << 10, short: 512 << 10, standard: 8 << 20 };
 
 export function hashRows(mode: Mode): Row[] {
   return [

@@ -2,9 +2,9 @@
 
 import { type Mode, programRow, type Row } from './row.ts';
 
-const LOOP_TURNS = { quick: 20_000_000, standard: 150_000_000, full: 1_000_000_000 };
-const CALL_TURNS = { quick: 60, standard: 300, full: 3000 };
-const MACHINE_TURNS = { quick: 60, standard: 600, full: 4000 };
+const LOOP_TURNS = { quick: 20_000_000, short: 150_000_000, standard: 1_000_000_000 };
+const CALL_TURNS = { quick: 60, short: 300, standard: 3000 };
+const MACHINE_TURNS = { quick: 60, short: 600, standard: 4000 };
 
 export function loopRows(mode: Mode): Row[] {
   const turns = LOOP_TURNS[mode];

@@ -4,10 +4,10 @@ import type { OverlayFile } from '../../src/images/overlay.ts';
 import type { GuestProgram } from '../guest-programs.ts';
 
 /**
- * How much work a row does: `quick` to see that everything runs; `standard` so that an interpreter needs no more than
- * some 15 seconds; `full` to compare translators.
+ * How much work a row does: `quick` to see that everything runs; `short` so that an interpreter needs no more than some
+ * 15 seconds; `standard` to compare translators, and what the targets are meant for.
  */
-export type Mode = 'quick' | 'standard' | 'full';
+export type Mode = 'quick' | 'short' | 'standard';
 
 export type Group = 'boot' | 'loop' | 'hash' | 'sort' | 'float' | 'shell' | 'python' | 'sqlite' | 'compile' | 'switch';
 

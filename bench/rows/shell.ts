@@ -2,9 +2,9 @@
 
 import type { Mode, Row } from './row.ts';
 
-const TURNS = { quick: 5_000, standard: 20_000, full: 200_000 };
-const PROCESSES = { quick: 50, standard: 100, full: 500 };
-const PIPELINES = { quick: 5, standard: 10, full: 60 };
+const TURNS = { quick: 5_000, short: 20_000, standard: 200_000 };
+const PROCESSES = { quick: 50, short: 100, standard: 500 };
+const PIPELINES = { quick: 5, short: 10, standard: 60 };
 const PIPED_LINES = 2000;
 
 export function shellRows(mode: Mode): Row[] {

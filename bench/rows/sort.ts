@@ -2,9 +2,9 @@
 
 import { type Mode, programRow, type Row } from './row.ts';
 
-const KEYS_LOG2 = { quick: 17, standard: 19, full: 22 };
-const CHASE_STEPS = { quick: 200_000, standard: 1_000_000, full: 16_000_000 };
-const CHASE_MEBIBYTES = { quick: 8, standard: 32, full: 64 };
+const KEYS_LOG2 = { quick: 17, short: 19, standard: 22 };
+const CHASE_STEPS = { quick: 200_000, short: 1_000_000, standard: 16_000_000 };
+const CHASE_MEBIBYTES = { quick: 8, short: 32, standard: 64 };
 const NODE_BYTES = 64;
 
 export function sortRows(mode: Mode): Row[] {

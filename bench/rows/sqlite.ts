@@ -3,7 +3,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import type { Mode, Row } from './row.ts';
 
-const INSERTS = { quick: 2_000, standard: 20_000, full: 200_000 };
+const INSERTS = { quick: 2_000, short: 20_000, standard: 200_000 };
 
 /** A statement a line, with values that depend on the line's number alone. */
 const statementsOf = (inserts: number): string => `WITH RECURSIVE line(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM line

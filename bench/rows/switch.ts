@@ -2,10 +2,10 @@
 
 import { type Mode, programRow, type Row } from './row.ts';
 
-const CALLS = { quick: 50_000, standard: 200_000, full: 2_000_000 };
-const ROUND_TRIPS = { quick: 2_000, standard: 10_000, full: 100_000 };
+const CALLS = { quick: 50_000, short: 200_000, standard: 2_000_000 };
+const ROUND_TRIPS = { quick: 2_000, short: 10_000, standard: 100_000 };
 const PAGES = 2048;
-const FAULTS = { quick: 8 * PAGES, standard: 40 * PAGES, full: 200 * PAGES };
+const FAULTS = { quick: 8 * PAGES, short: 40 * PAGES, standard: 200 * PAGES };
 
 export function switchRows(mode: Mode): Row[] {
   const [calls, trips, faults] = [CALLS[mode], ROUND_TRIPS[mode], FAULTS[mode]];
