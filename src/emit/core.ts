@@ -852,6 +852,29 @@ function jump(imports: Imports): FunctionWriter {
   const rec = f.local('i32');
   const handler = f.local('i32');
   pushPoll(f, imports, 2);
+  pushLookup(f, imports, 2, rec);
+  f.get(rec);
+  f.memory('i32.load16_u', RECORD.handler);
+  f.tee(handler);
+  f.i32(FIRST_REGION);
+  f.pure('i32.lt_u');
+  f.if();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
+  pushHeat(f, imports, 2);
+  f.end();
+  f.get(CPU);
+  f.get(rec);
+  f.get(handler);
+  f.returnCallIndirect(imports.handlerType);
+  return f;
+}
+
+function jumpOut(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(3);
+  const rec = f.local('i32');
+  const handler = f.local('i32');
+  pushPoll(f, imports, 2);
   pushFollow(f, imports, rec, handler);
   f.get(CPU);
   f.get(rec);
@@ -877,8 +900,8 @@ function ret(imports: Imports): FunctionWriter {
 }
 
 /**
- * Sets `rec` to the record at the address in local 2, by the jump cache or for it, `handler` to its handler's place,
- * and codePage; an instruction's own handler expects the flag words.
+ * In 64-bit code: sets `rec` to the record at the address in local 2, by the jump cache or for it, `handler` to its
+ * handler's place, and codePage; an instruction's own handler expects the flag words.
  */
 function pushFollow(f: FunctionWriter, imports: Imports, rec: number, handler: number): void {
   const entry = f.local('i32');
@@ -1125,6 +1148,7 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   define('interpret', interpret(imports));
   define('directTarget', directTarget());
   define('jump', jump(imports));
+  define('jumpOut', jumpOut(imports));
   define('ret', ret(imports));
   define('nestedCall', nestedCall(imports));
   define('jumpDirect', jumpDirect(imports));

@@ -87,6 +87,8 @@ export const CORE = {
   directTarget: [HANDLER, ['i64']],
   /** Goes to an offset in CS. */
   jump: [['i32', 'i32', 'i64'], ['i32']],
+  /** The same for a region, which is 64-bit code: by the jump cache. */
+  jumpOut: [['i32', 'i32', 'i64'], ['i32']],
   /** RET to an offset in CS: ends the nested call that expects it, or goes there. */
   ret: [['i32', 'i32', 'i64'], ['i32']],
   /**

@@ -656,7 +656,7 @@ class RegionEmitter extends HandlerEmitter {
     f.get(CPU);
     f.get(REC);
     f.get(this.target);
-    f.returnCall(this.imports.core.jump);
+    f.returnCall(this.imports.core.jumpOut);
     f.end();
     this.settleForExit();
     f.get(this.why);
@@ -693,7 +693,7 @@ class RegionEmitter extends HandlerEmitter {
     f.get(CPU);
     f.get(REC);
     pushTarget();
-    f.returnCall(this.imports.core.jump);
+    f.returnCall(this.imports.core.jumpOut);
   }
 
   /** An indirect jump: to where it has been seen to go if that lies in the region, else out. */
@@ -753,7 +753,7 @@ class RegionEmitter extends HandlerEmitter {
     f.get(CPU);
     f.get(REC);
     this.push(target);
-    f.returnCall(this.imports.core.jump);
+    f.returnCall(this.imports.core.jumpOut);
   }
 
   /** Calls an address, and goes on behind the instruction when it comes back there. */

@@ -8,7 +8,7 @@ import { SoftwareVcpu } from '../../src/engine/software/vcpu.ts';
 import type { VcpuState } from '../../src/engine/vcpu-state.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import { RandomSource } from '../fuzz/random-source.ts';
-import { Guest, PLACE, RAM_BYTES } from './guest.ts';
+import { Guest, PLACE, RAM_BYTES, SEGMENT } from './guest.ts';
 import { IdleHost } from './idle-host.ts';
 
 function createVcpu(host: IdleHost, translateAfterSamples: number): { vcpu: SoftwareVcpu; memory: GuestMemory } {
@@ -81,6 +81,20 @@ test('a call that pushes over the code of its own region goes on with the new co
     guest.setRegister('rax', BigInt(PLACE.KERNEL_DATA));
     guest.setRegister('rcx', 1n);
   });
+});
+
+test('32-bit code that jumps to where 64-bit code has run means other instructions', () => {
+  const code = new Array<number>(0x44).fill(0x90);
+  const place = (at: number, ...bytes: number[]): void => void code.splice(at, bytes.length, ...bytes);
+  // mov ecx, 5; loop: call f; dec ecx; jnz loop; push kernelCode32; push 0x10030; retfq
+  place(0, 0xb9, 5, 0, 0, 0, 0xe8, 0x36, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7);
+  place(0x0e, 0x6a, SEGMENT.kernelCode32.selector, 0x68, 0x30, 0, 1, 0, 0x48, 0xcb);
+  // 32-bit: mov ebx, f; call ebx; hlt
+  place(0x30, 0xbb, 0x40, 0, 1, 0, 0xff, 0xd3, 0xf4);
+  // f: inc rax; ret, or dec eax; inc eax; ret
+  place(0x40, 0x48, 0xff, 0xc0, 0xc3);
+  assert.equal(PLACE.KERNEL_CODE, 0x1_0000);
+  assert.equal(compare(code).gpr[0], 5n);
 });
 
 /** Straight pieces of random register arithmetic between random forward and backward jumps, with a turn counter. */
