@@ -181,6 +181,7 @@ function pushHostBy(f: FunctionWriter, entry: number): void {
   f.pure('i32.add');
 }
 
+/** An access by RSP outside stackPage: by the TLB, whose page becomes the stack's if it may be written, or slowly. */
 function stackAccess(imports: Imports, sizeBytes: number, store: boolean): FunctionWriter {
   const f = new FunctionWriter(store ? 4 : 3);
   const entry = f.local('i32');
@@ -438,6 +439,14 @@ export function pushDispatch(f: FunctionWriter, imports: Imports, rec: number): 
   f.returnCallIndirect(imports.handlerType);
 }
 
+/** Dispatches to the record in `rec`, whose handler's place is in `handler`. */
+function pushDispatchTo(f: FunctionWriter, imports: Imports, rec: number, handler: number): void {
+  f.get(CPU);
+  f.get(rec);
+  f.get(handler);
+  f.returnCallIndirect(imports.handlerType);
+}
+
 /** Makes `rip` the address in `target`. */
 function pushSetRip(f: FunctionWriter, target: number): void {
   f.get(CPU);
@@ -474,6 +483,15 @@ function pushPoll(f: FunctionWriter, imports: Imports, target: number): void {
   f.if();
   pushLeave(f);
   f.end();
+  f.end();
+}
+
+/** Makes the flag words right: an instruction's own handler expects them. Mostly they are, which costs no call. */
+function pushSettle(f: FunctionWriter, imports: Imports): void {
+  loadField(f, 'flagKind');
+  f.if();
+  f.get(CPU);
+  f.call(imports.core.settleFlagWords);
   f.end();
 }
 
@@ -859,14 +877,10 @@ function jump(imports: Imports): FunctionWriter {
   f.i32(FIRST_REGION);
   f.pure('i32.lt_u');
   f.if();
-  f.get(CPU);
-  f.call(imports.core.settleFlagWords);
+  pushSettle(f, imports);
   pushHeat(f, imports, 2);
   f.end();
-  f.get(CPU);
-  f.get(rec);
-  f.get(handler);
-  f.returnCallIndirect(imports.handlerType);
+  pushDispatchTo(f, imports, rec, handler);
   return f;
 }
 
@@ -876,10 +890,7 @@ function jumpOut(imports: Imports): FunctionWriter {
   const handler = f.local('i32');
   pushPoll(f, imports, 2);
   pushFollow(f, imports, rec, handler);
-  f.get(CPU);
-  f.get(rec);
-  f.get(handler);
-  f.returnCallIndirect(imports.handlerType);
+  pushDispatchTo(f, imports, rec, handler);
   return f;
 }
 
@@ -979,8 +990,7 @@ function pushFollow(f: FunctionWriter, imports: Imports, rec: number, handler: n
   f.memory('i32.store', JUMP_CACHE.handler);
   f.end();
   f.else();
-  f.get(CPU);
-  f.call(imports.core.settleFlagWords);
+  pushSettle(f, imports);
   pushHeat(f, imports, 2);
   f.end();
   f.end();

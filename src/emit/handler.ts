@@ -165,7 +165,6 @@ export class HandlerEmitter {
   }
 
   /** What says to which instruction the access belongs. */
-
   protected pushPlace(): void {
     this.f.get(REC);
   }
