@@ -1,7 +1,7 @@
 // The core functions that generated code calls when its inline path does not apply: slow memory accesses, addresses
 // of every mode, and jumps. They are written once, in WebAssembly, so that the usual slow case stays out of JavaScript.
 
-import { SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
+import { NO_PAGE, SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
 import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD, REGION_RECORD, REGION_VERIFIED, TLB } from './record.ts';
@@ -181,10 +181,17 @@ function pushHostBy(f: FunctionWriter, entry: number): void {
   f.pure('i32.add');
 }
 
-/** An access by RSP outside stackPage: by the TLB, whose page becomes the stack's if it may be written, or slowly. */
-function stackAccess(imports: Imports, sizeBytes: number, store: boolean): FunctionWriter {
+type AccessKind = 'Load' | 'Store' | 'Modify';
+
+/**
+ * An access outside the page that the region has kept for it: by the TLB, or slowly. The page found is kept instead:
+ * as the stack's, if it may be written, or in windowPage.
+ */
+function keptAccess(imports: Imports, cache: 'stack' | 'window', kind: AccessKind, sizeBytes: number): FunctionWriter {
+  const store = kind === 'Store';
   const f = new FunctionWriter(store ? 4 : 3);
   const entry = f.local('i32');
+  const host = f.local('i32');
   const access = (): void => {
     pushHostBy(f, entry);
     if (store) {
@@ -192,37 +199,50 @@ function stackAccess(imports: Imports, sizeBytes: number, store: boolean): Funct
       f.memory(STORES[sizeBytes]!, 0);
       f.i32(0);
     } else {
+      f.set(host);
+      if (kind === 'Modify') {
+        f.get(CPU);
+        f.get(host);
+        f.memory('i32.store', STATE.scratch0.offset);
+      }
+      f.get(host);
       f.memory(LOADS[sizeBytes]!, 0);
     }
     f.return();
   };
   pushTlbEntry(f, entry);
-  pushHit(f, entry, TLB.writeTag, sizeBytes);
+  pushHit(f, entry, cache === 'window' && kind === 'Load' ? TLB.readTag : TLB.writeTag, sizeBytes);
   f.if();
   f.get(CPU);
   f.get(2);
   f.i64(-4096n);
   f.pure('i64.and');
-  f.memory('i64.store', STATE.stackPage.offset);
+  f.memory('i64.store', STATE[`${cache}Page`].offset);
   f.get(CPU);
-  f.get(2);
-  f.pure('i32.wrap_i64');
-  f.i32(-4096);
-  f.pure('i32.and');
   f.get(entry);
   f.memory('i32.load', TLB.addend);
-  f.pure('i32.add');
-  f.memory('i32.store', STATE.stackHost.offset);
+  if (cache === 'stack') {
+    f.get(2);
+    f.pure('i32.wrap_i64');
+    f.i32(-4096);
+    f.pure('i32.and');
+    f.pure('i32.add');
+  }
+  f.memory('i32.store', cache === 'stack' ? STATE.stackHost.offset : STATE.windowAddend.offset);
   access();
   f.end();
-  if (!store) {
+  if (cache === 'window') {
+    f.get(CPU);
+    f.i64(NO_PAGE);
+    f.memory('i64.store', STATE.windowPage.offset);
+  } else if (kind === 'Load') {
     pushHit(f, entry, TLB.readTag, sizeBytes);
     f.if();
     access();
     f.end();
   }
   for (let parameter = 0; parameter < (store ? 4 : 3); parameter++) f.get(parameter);
-  f.call(imports.core[`region${store ? 'Store' : 'Load'}${sizeBytes}` as CoreName]);
+  f.call(imports.core[`region${kind}${sizeBytes}` as CoreName]);
   return f;
 }
 
@@ -1141,11 +1161,19 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
   for (const size of [1, 2, 4, 8, 16] as const) {
     define(`regionLoad${size}`, forRegion(imports, `slowLoad${size}`, false));
     define(`regionStore${size}`, forRegion(imports, `slowStore${size}`, true));
-    define(`stackLoad${size}`, stackAccess(imports, size, false));
-    define(`stackStore${size}`, stackAccess(imports, size, true));
   }
-  for (const size of [1, 2, 4, 8] as const)
+  for (const size of [1, 2, 4, 8] as const) {
     define(`regionModify${size}`, forRegion(imports, `slowModify${size}`, false));
+  }
+  for (const cache of ['stack', 'window'] as const) {
+    for (const size of [1, 2, 4, 8, 16] as const) {
+      define(`${cache}Load${size}`, keptAccess(imports, cache, 'Load', size));
+      define(`${cache}Store${size}`, keptAccess(imports, cache, 'Store', size));
+    }
+    for (const size of [1, 2, 4, 8] as const) {
+      define(`${cache}Modify${size}`, keptAccess(imports, cache, 'Modify', size));
+    }
+  }
   define('offset', offset());
   define('genericAddress', genericAddress(imports));
   define('miss', miss(imports));

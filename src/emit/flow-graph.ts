@@ -89,6 +89,18 @@ export class FlowGraph {
     return this.loops.has(offset);
   }
 
+  /** How many loops a block lies in. */
+  loopDepth(offset: number): number {
+    const at = this.position.get(offset)!;
+    let depth = 0;
+    for (const head of this.loops) {
+      // In reverse postorder a loop's blocks lie between its head and its last back edge.
+      const last = Math.max(...this.predecessors.get(head)!.map((from) => this.position.get(from)!));
+      if (at <= last && this.dominates(head, offset)) depth++;
+    }
+    return depth;
+  }
+
   /** The merges that a block dominates at once, in reverse postorder. */
   mergesUnder(offset: number): readonly number[] {
     return this.mergesBelow.get(offset) ?? [];

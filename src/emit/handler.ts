@@ -24,7 +24,7 @@ const EXCHANGES: Record<number, MemoryName> = {
 const SLOTS = { r0: RECORD.r0, r1: RECORD.r1, segment: RECORD.segment } as const;
 
 /** Nodes whose value depends on nothing but their arguments: they may be computed at their use. */
-const isPure = (value: Value): boolean =>
+export const isPure = (value: Value): boolean =>
   value.kind === 'pure' ||
   value.kind === 'select' ||
   value.kind === 'lane' ||
@@ -160,9 +160,12 @@ export class HandlerEmitter {
   }
 
   /** The family of core functions for the slow way of an access. */
-  protected slowFamily(_access: Value): 'slow' | 'region' | 'stack' {
+  protected slowFamily(_access: Value): 'slow' | 'region' | 'stack' | 'window' {
     return 'slow';
   }
+
+  /** Code after an access that went the slow way. */
+  protected afterSlowAccess(_access: Value): void {}
 
   /** What says to which instruction the access belongs. */
   protected pushPlace(): void {
@@ -268,12 +271,16 @@ export class HandlerEmitter {
   }
 
   /** Pushes the host address of what was looked up last. */
-  protected pushHost(_access: Value): void {
-    const { f } = this;
-    f.get(this.low);
-    f.get(this.entry);
-    f.memory('i32.load', TLB.addend);
-    f.pure('i32.add');
+  protected pushHost(_access: Value, _address: number): void {
+    this.f.get(this.low);
+    this.pushAddend();
+    this.f.pure('i32.add');
+  }
+
+  /** Pushes the host offset less the low half of the address, for the page that was looked up last. */
+  protected pushAddend(): void {
+    this.f.get(this.entry);
+    this.f.memory('i32.load', TLB.addend);
   }
 
   protected load(value: Value, sizeBytes: number): void {
@@ -283,7 +290,7 @@ export class HandlerEmitter {
     const result = this.temporary(type);
     if (this.restarts) {
       this.hitOrRestart(value, address, sizeBytes, false);
-      this.pushHost(value);
+      this.pushHost(value, address);
       f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
       f.set(result);
       this.locals.set(value.id, result);
@@ -291,7 +298,7 @@ export class HandlerEmitter {
     }
     this.lookup(value, address, sizeBytes, false);
     f.if(undefined, 'likely');
-    this.pushHost(value);
+    this.pushHost(value, address);
     f.memory(sizeBytes === 16 ? 'v128.load' : LOADS[sizeBytes]!, 0);
     f.set(result);
     f.else();
@@ -300,6 +307,7 @@ export class HandlerEmitter {
     f.get(address);
     this.core(`${this.slowFamily(value)}Load${sizeBytes}` as CoreName);
     f.set(result);
+    this.afterSlowAccess(value);
     this.returnIfStopped();
     f.end();
     this.locals.set(value.id, result);
@@ -313,14 +321,14 @@ export class HandlerEmitter {
     f.set(stored);
     if (this.restarts) {
       this.hitOrRestart(value, address, sizeBytes, true);
-      this.pushHost(value);
+      this.pushHost(value, address);
       f.get(stored);
       f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
       return;
     }
     this.lookup(value, address, sizeBytes, true);
     f.if(undefined, 'likely');
-    this.pushHost(value);
+    this.pushHost(value, address);
     f.get(stored);
     f.memory(sizeBytes === 16 ? 'v128.store' : STORES[sizeBytes]!, 0);
     f.else();
@@ -336,6 +344,7 @@ export class HandlerEmitter {
     f.get(stored);
     this.core(`${family}Store${sizeBytes}` as CoreName);
     this.afterSlowStore(value);
+    this.afterSlowAccess(value);
     this.returnIfStopped();
   }
 
@@ -347,7 +356,7 @@ export class HandlerEmitter {
     const host = this.temporary('i32');
     if (this.restarts) {
       this.hitOrRestart(value, address, size, true);
-      this.pushHost(value);
+      this.pushHost(value, address);
       f.tee(host);
       f.memory(LOADS[size]!, 0);
       f.set(old);
@@ -357,7 +366,7 @@ export class HandlerEmitter {
     }
     this.lookup(value, address, size, true);
     f.if(undefined, 'likely');
-    this.pushHost(value);
+    this.pushHost(value, address);
     f.tee(host);
     f.memory(LOADS[size]!, 0);
     f.set(old);
@@ -365,8 +374,9 @@ export class HandlerEmitter {
     f.get(CPU);
     this.pushPlace();
     f.get(address);
-    this.core(`${this.slowFamily(value) === 'slow' ? 'slow' : 'region'}Modify${size}` as CoreName);
+    this.core(`${this.slowFamily(value)}Modify${size}` as CoreName);
     f.set(old);
+    this.afterSlowAccess(value);
     this.returnIfStopped();
     f.get(CPU);
     f.memory('i32.load', STATE.scratch0.offset);
@@ -418,7 +428,7 @@ export class HandlerEmitter {
     }
     if (this.restarts) return;
     f.else();
-    this.slowStore(value, this.slowFamily(value) === 'slow' ? 'slow' : 'region', address, stored, size);
+    this.slowStore(value, this.slowFamily(value), address, stored, size);
     f.end();
   }
 

@@ -9,13 +9,14 @@
 // Whatever else happens there, the callee gives 0 and every caller returns to the run loop.
 
 import type { Builder, FlagKind, NodeKind, Statement, Value } from '../ir/builder.ts';
-import { gprOffset, STATE, type StateField, XMM_OFFSET } from '../ir/guest-state.ts';
+import { gprOffset, NO_PAGE, STATE, type StateField, XMM_OFFSET } from '../ir/guest-state.ts';
 import { RUNTIME, type RuntimeName, type RuntimeSignature, STATELESS_RUNTIME } from '../ir/runtime.ts';
 import type { FunctionWriter, WasmType } from '../wasm/encoder.ts';
 import { pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
-import { HandlerEmitter } from './handler.ts';
+import { HandlerEmitter, isPure } from './handler.ts';
 import { FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
+import { type PageWindow, PageWindows } from './page-windows.ts';
 import { RECORD, REGION_RECORD, REGION_VERIFIED } from './record.ts';
 import {
   describeBlock,
@@ -38,6 +39,10 @@ const LEAVE = {
 } as const;
 
 const needsState = (name: string): boolean => !STATELESS_RUNTIME.has(name);
+
+/** Whether pages may be elsewhere behind a statement, as far as the region's locals tell. */
+const renewsPages = ({ kind, name }: Statement): boolean =>
+  kind === 'call' ? needsState(name!) : (kind === 'jump' || kind === 'jump-direct') && name === 'call';
 
 export interface RegionBlock {
   /** Offset of the first instruction from the page that the region begins in. */
@@ -91,7 +96,6 @@ interface Place {
   pinned: Map<number, WasmType>;
 }
 
-const ACCESSES: ReadonlySet<NodeKind> = new Set(['load', 'store', 'load-vector', 'store-vector', 'modify-load']);
 const FLAG_FIELDS: ReadonlySet<string> = new Set(['flagZ', 'flagN', 'flagC', 'flagA']);
 
 /** Statements that neither read flags nor can be the last thing before somebody else does. */
@@ -122,6 +126,10 @@ const IGNORES_FLAGS: ReadonlySet<NodeKind> = new Set<NodeKind>([
  */
 function findDeadFlags(body: readonly Statement[], instructions: readonly FlowInstruction[]): Set<Statement> {
   const dead = new Set<Statement>();
+  const drop = (value: Value): void => {
+    value.uses--;
+    if (value.uses === 0 && isPure(value)) for (const argument of value.args) drop(argument);
+  };
   let overwritten = false;
   let position = instructions.length;
   for (const statement of body.toReversed()) {
@@ -130,9 +138,16 @@ function findDeadFlags(body: readonly Statement[], instructions: readonly FlowIn
       case 'new-flags':
         if (overwritten) {
           dead.add(statement);
-          for (const argument of statement.args) argument.uses--;
+          for (const argument of statement.args) drop(argument);
         }
         overwritten = true;
+        break;
+      case 'set-carry-word':
+        // It overwrites CF and OF alone: the flags before it are wanted if its own are.
+        if (overwritten) {
+          dead.add(statement);
+          drop(statement.args[0]!);
+        }
         break;
       case 'carry-word':
         if (statement.uses > 0) overwritten = false;
@@ -164,27 +179,6 @@ function findLastStores(body: readonly Statement[]): Set<Statement> {
   return last;
 }
 
-const RSP = 4;
-
-/** Whether an address is RSP with a constant perhaps: most likely in the page of the one before. */
-function isStackAddress(address: Value): boolean {
-  const { kind, args, location, memory } = address;
-  if (kind === 'address') {
-    const place = memory!.place!;
-    return place.base === RSP && place.index < 0 && place.segment === undefined;
-  }
-  if (kind === 'get-register') return location?.kind === 'fixed' && location.offset === gprOffset(RSP);
-  if (kind !== 'pure' || (address.name !== 'i64.add' && address.name !== 'i64.sub')) return false;
-  return args[1]!.kind === 'const' && isStackAddress(args[0]!);
-}
-
-function usesStack(statements: readonly Statement[]): boolean {
-  return statements.some(
-    ({ kind, args, whenTrue, whenFalse }) =>
-      (ACCESSES.has(kind) && isStackAddress(args[0]!)) || usesStack(whenTrue ?? []) || usesStack(whenFalse ?? []),
-  );
-}
-
 function* registersOf(set: RegisterSet): Generator<number> {
   for (let register = 0; register < 32; register++) if ((set >>> register) & 1) yield register;
 }
@@ -203,8 +197,9 @@ class RegionEmitter extends HandlerEmitter {
   private readonly stackPage: number;
   private readonly stackHost: number;
   private readonly stackDistance: number;
-  /** Some access goes by RSP. */
-  private readonly usesStack: boolean;
+  private readonly pages: PageWindows;
+  /** Of each window: its page, and the host offset of that less the page's low half. */
+  private readonly windows: ReadonlyMap<PageWindow, { page: number; addend: number }>;
   /** The address that the shared exit goes to; why, if the run loop or a handler is wanted. */
   private readonly target: number;
   private readonly why: number;
@@ -243,7 +238,11 @@ class RegionEmitter extends HandlerEmitter {
     this.stackPage = f.local('i64');
     this.stackDistance = f.local('i64');
     this.stackHost = f.local('i32');
-    this.usesStack = [...code.blocks.values()].some(({ body }) => usesStack(body.body));
+    const bodies = new Map([...code.blocks].map(([offset, { body }]) => [offset, body.body]));
+    this.pages = new PageWindows(bodies, graph, renewsPages);
+    this.windows = new Map(
+      this.pages.windows.map((window) => [window, { page: f.local('i64'), addend: f.local('i32') }]),
+    );
     this.why = f.local('i32');
     this.flagKind = f.local('i32');
     this.leaving = f.local('i32');
@@ -365,43 +364,77 @@ class RegionEmitter extends HandlerEmitter {
   private refresh(): void {
     this.field('tlb', this.tlb);
     this.field('tlbKey', this.tlbKey);
-    this.refreshStack();
+    this.refreshPages();
   }
 
-  private refreshStack(): void {
-    if (!this.usesStack) return;
+  /** The same of what is kept of single pages. */
+  private refreshPages(): void {
+    const { f } = this;
+    for (const { page } of this.windows.values()) {
+      f.i64(NO_PAGE);
+      f.set(page);
+    }
+    if (!this.pages.usesStack) return;
     this.field('stackPage', this.stackPage);
     this.field('stackHost', this.stackHost);
   }
 
-  protected override slowFamily(access: Value): 'region' | 'stack' {
-    return isStackAddress(access.args[0]!) ? 'stack' : 'region';
+  protected override slowFamily(access: Value): 'region' | 'stack' | 'window' {
+    const { kind } = this.pages.wayOf(access);
+    return kind === 'table' ? 'region' : kind;
   }
 
   protected override lookup(access: Value, address: number, sizeBytes: number, write: boolean): void {
-    if (!isStackAddress(access.args[0]!)) {
+    const { f } = this;
+    const way = this.pages.wayOf(access);
+    if (way.kind === 'table') {
       super.lookup(access, address, sizeBytes, write);
       return;
     }
-    const { f } = this;
     f.get(address);
-    f.get(this.stackPage);
+    f.get(way.kind === 'stack' ? this.stackPage : this.windows.get(way.window)!.page);
     f.pure('i64.sub');
-    f.tee(this.stackDistance);
+    if (way.kind === 'stack') f.tee(this.stackDistance);
     f.i64(BigInt(4096 - sizeBytes));
     f.pure('i64.le_u');
   }
 
-  protected override pushHost(access: Value): void {
-    if (!isStackAddress(access.args[0]!)) {
-      super.pushHost(access);
-      return;
-    }
+  protected override pushHost(access: Value, address: number): void {
     const { f } = this;
-    f.get(this.stackDistance);
-    f.pure('i32.wrap_i64');
-    f.get(this.stackHost);
-    f.pure('i32.add');
+    const way = this.pages.wayOf(access);
+    switch (way.kind) {
+      case 'stack':
+        f.get(this.stackDistance);
+        f.pure('i32.wrap_i64');
+        f.get(this.stackHost);
+        f.pure('i32.add');
+        return;
+      case 'window':
+        f.get(address);
+        f.pure('i32.wrap_i64');
+        f.get(this.windows.get(way.window)!.addend);
+        f.pure('i32.add');
+        return;
+      case 'table':
+        for (const fill of way.fills) {
+          const { page, addend } = this.windows.get(fill)!;
+          f.get(address);
+          f.i64(-4096n);
+          f.pure('i64.and');
+          f.set(page);
+          this.pushAddend();
+          f.set(addend);
+        }
+        super.pushHost(access, address);
+    }
+  }
+
+  protected override afterSlowAccess(access: Value): void {
+    const way = this.pages.wayOf(access);
+    if (way.kind !== 'window') return;
+    const { page, addend } = this.windows.get(way.window)!;
+    this.field('windowPage', page);
+    this.field('windowAddend', addend);
   }
 
   protected override pushTlb(): void {
@@ -547,7 +580,7 @@ class RegionEmitter extends HandlerEmitter {
     this.setTarget(offset);
     this.leaveDirty(this.flow.blocks.get(offset)!.dirtyIn);
     f.end();
-    this.refreshStack();
+    this.refreshPages();
     f.end();
   }
 
@@ -972,9 +1005,12 @@ class RegionEmitter extends HandlerEmitter {
         return;
       case 'set-carry-word': {
         const carry = value.args[0]!;
-        this.ensureLocal(carry);
+        const dead = place.deadFlags.has(value);
+        // A carry may follow from it all the same.
+        if (!dead || carry.uses > 0) this.ensureLocal(carry);
         const local = this.locals.get(carry.id);
         if (local !== undefined) place.pinned.set(local, 'i64');
+        if (dead) return;
         const { flags } = place;
         if (flags.kind === 'words') {
           this.setField('flagC', () => this.push(carry));

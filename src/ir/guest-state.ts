@@ -94,10 +94,13 @@ export const STATE = {
   instructionLength: field(0x3c4, 'u32'),
   /**
    * A page that regions reach by RSP, readable and writable at the current privilege, and its host offset; or
-   * NO_STACK_PAGE_HIGH and 0. A cache of one TLB entry: whatever drops that drops this.
+   * NO_PAGE_HIGH and 0. A cache of one TLB entry: whatever drops that drops this.
    */
   stackPage: field(0x3d8, 'u64'),
   stackHost: field(0x3d4, 'u32'),
+  /** The page where a core function has found a window's access, or NO_PAGE, and its entry's addend. */
+  windowPage: field(0x3e0, 'u64'),
+  windowAddend: field(0x3e8, 'u32'),
   cr0: field(0x200, 'u64'),
   cr2: field(0x208, 'u64'),
   cr3: field(0x210, 'u64'),
@@ -143,8 +146,9 @@ export const STATE = {
 /** Not canonical: no RET goes there. */
 export const NO_RETURN = 1n << 63n;
 
-/** The upper half of an address that is not canonical nor near one that is: no RSP points there. The lower is 0. */
-export const NO_STACK_PAGE_HIGH = 0x5aa5_c33c;
+/** The upper half of an address that is not canonical nor near one that is: nothing points there. The lower is 0. */
+export const NO_PAGE_HIGH = 0x5aa5_c33c;
+export const NO_PAGE = BigInt(NO_PAGE_HIGH) << 32n;
 
 export type StateField = keyof typeof STATE;
 

@@ -4,7 +4,7 @@
 // Addresses come from generated code as two 32-bit halves; physical addresses are doubles below 2^52.
 
 import { CODE_TLB, TLB, TLB_CLASS } from '../../emit/record.ts';
-import { NO_STACK_PAGE_HIGH, SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
+import { NO_PAGE_HIGH, SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
 import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
@@ -179,7 +179,7 @@ export class Mmu implements LinearMemory {
   forgetStackPage(): void {
     const state = this.cpu.offset >> 2;
     this.words[state + STACK_PAGE] = 0;
-    this.words[state + STACK_PAGE + 1] = NO_STACK_PAGE_HIGH;
+    this.words[state + STACK_PAGE + 1] = NO_PAGE_HIGH;
     this.words[state + STACK_HOST] = 0;
   }
 
