@@ -105,14 +105,19 @@ function isStepOf(value: Value, register: number): boolean {
 export class PageWindows {
   readonly windows: readonly PageWindow[];
   readonly usesStack: boolean;
+  readonly usesTable: boolean;
   private readonly ways = new Map<Statement, AccessWay>();
 
-  /** `renewsAll`: whether a statement may change what pages are where, so that windows are dropped. */
-  constructor(bodies: Bodies, graph: FlowGraph, renewsAll: (statement: Statement) => boolean) {
+  /**
+   * `renewsAll`: whether a statement, of a call that stays within the region perhaps, may change what pages are where,
+   * so that windows are dropped.
+   */
+  constructor(bodies: Bodies, graph: FlowGraph, renewsAll: (statement: Statement, local: boolean) => boolean) {
     const keys = new Map<string, number>();
     const keysOfRegister = new Array<KeySet>(16).fill(0);
     const statementKey = new Map<Statement, number>();
     let usesStack = false;
+    let accesses = 0;
     const collect = (statements: readonly Statement[]): void => {
       for (const statement of statements) {
         if (statement.whenTrue !== undefined) {
@@ -121,6 +126,7 @@ export class PageWindows {
         }
         if (!READS.has(statement.kind) && !WRITES.has(statement.kind)) continue;
         const address = statement.args[0]!;
+        accesses++;
         if (isStackAddress(address)) {
           usesStack = true;
           this.ways.set(statement, STACK);
@@ -141,9 +147,11 @@ export class PageWindows {
     for (const offset of graph.order) collect(bodies.get(offset)!);
     this.usesStack = usesStack;
 
+    let local = false;
     const eventsOf = (statements: readonly Statement[], conditional: boolean, events: Event[]): Event[] => {
       for (const statement of statements) {
         const { kind, location } = statement;
+        if (kind === 'instruction') local = statement.name === 'local';
         const key = statementKey.get(statement);
         if (key !== undefined) events.push({ kind: 'access', statement, key, conditional });
         else if (kind === 'set-register' && location?.kind === 'fixed' && location.offset < gprOffset(16)) {
@@ -152,7 +160,7 @@ export class PageWindows {
           if (changed && keysOfRegister[register] !== 0) {
             events.push({ kind: 'renew', keys: keysOfRegister[register]! });
           }
-        } else if (renewsAll(statement)) events.push({ kind: 'renew', keys: ALL });
+        } else if (renewsAll(statement, local)) events.push({ kind: 'renew', keys: ALL });
         if (statement.whenTrue !== undefined) {
           eventsOf(statement.whenTrue, true, events);
           eventsOf(statement.whenFalse!, true, events);
@@ -170,6 +178,8 @@ export class PageWindows {
     }
     this.windows = this.choose(graph, blocks);
     this.assign(blocks);
+    const others = [...this.ways.values()].filter(({ kind }) => kind !== 'table').length;
+    this.usesTable = accesses > others;
   }
 
   wayOf(access: Statement): AccessWay {

@@ -41,8 +41,14 @@ const LEAVE = {
 const needsState = (name: string): boolean => !STATELESS_RUNTIME.has(name);
 
 /** Whether pages may be elsewhere behind a statement, as far as the region's locals tell. */
-const renewsPages = ({ kind, name }: Statement): boolean =>
-  kind === 'call' ? needsState(name!) : (kind === 'jump' || kind === 'jump-direct') && name === 'call';
+const renewsPages = ({ kind, name }: Statement, local: boolean): boolean =>
+  kind === 'call' ? needsState(name!) : (kind === 'jump' || kind === 'jump-direct') && name === 'call' && !local;
+
+/**
+ * Offsets from here on are blocks without code of the guest's, which a region's own returns go to: each finds the place
+ * behind a call that the address in `target` is.
+ */
+export const RETURN_BLOCKS = 1 << 30;
 
 export interface RegionBlock {
   /** Offset of the first instruction from the page that the region begins in. */
@@ -89,7 +95,7 @@ interface Place {
   /** Registers dirty when control leaves here. */
   dirty: RegisterSet;
   deadFlags: ReadonlySet<Statement>;
-  lastStores: ReadonlySet<Statement>;
+  lastStores: ReadonlyMap<Statement, readonly Statement[]>;
   /** Locals of the instruction at hand, free again after it. */
   temporaries: { type: WasmType; local: number }[];
   /** Locals with the flags' operands, and their types. */
@@ -167,14 +173,19 @@ function findDeadFlags(body: readonly Statement[], instructions: readonly FlowIn
   return dead;
 }
 
-/** Stores behind which their instruction does nothing more. */
-function findLastStores(body: readonly Statement[]): Set<Statement> {
-  const last = new Set<Statement>();
+/** Stores behind which their instruction sets registers at most, with what it does there. */
+function findLastStores(body: readonly Statement[]): Map<Statement, readonly Statement[]> {
+  const last = new Map<Statement, readonly Statement[]>();
+  let local = false;
   body.forEach((statement, index) => {
     const { kind } = statement;
+    if (kind === 'instruction') local = statement.name === 'local';
     if (kind !== 'store' && kind !== 'store-vector') return;
-    const next = body[index + 1];
-    if (next === undefined || next.kind === 'instruction') last.add(statement);
+    let end = index + 1;
+    while (body[end]?.kind === 'set-register') end++;
+    const next = body[end];
+    const calls = local && next?.kind === 'jump-direct';
+    if (next === undefined || next.kind === 'instruction' || calls) last.set(statement, body.slice(index + 1, end));
   });
   return last;
 }
@@ -216,7 +227,7 @@ class RegionEmitter extends HandlerEmitter {
     stores: false,
     dirty: 0,
     deadFlags: new Set(),
-    lastStores: new Set(),
+    lastStores: new Map(),
     temporaries: [],
     pinned: new Map(),
   };
@@ -362,8 +373,10 @@ class RegionEmitter extends HandlerEmitter {
 
   /** Reads what other code may have changed. */
   private refresh(): void {
-    this.field('tlb', this.tlb);
-    this.field('tlbKey', this.tlbKey);
+    if (this.pages.usesTable) {
+      this.field('tlb', this.tlb);
+      this.field('tlbKey', this.tlbKey);
+    }
     this.refreshPages();
   }
 
@@ -447,6 +460,10 @@ class RegionEmitter extends HandlerEmitter {
 
   private pushAddress(offset: number): void {
     const { f } = this;
+    if (offset >= RETURN_BLOCKS) {
+      f.get(this.target);
+      return;
+    }
     f.get(this.codePage);
     if (offset === 0) return;
     f.i64(BigInt(offset));
@@ -638,6 +655,7 @@ class RegionEmitter extends HandlerEmitter {
   }
 
   private setTarget(offset: number): void {
+    if (offset >= RETURN_BLOCKS) return;
     this.pushAddress(offset);
     this.f.set(this.target);
   }
@@ -731,20 +749,22 @@ class RegionEmitter extends HandlerEmitter {
 
   /** An indirect jump: to where it has been seen to go if that lies in the region, else out. */
   private jumpTo(target: Value): void {
-    const { f, place } = this;
-    const landings = place.instruction!.landings.filter((offset) => this.graph.position.has(offset));
-    if (landings.length > 0 && !this.code.single) {
-      const distance = this.temporary('i64');
-      this.push(target);
-      f.get(this.codePage);
-      f.pure('i64.sub');
-      f.set(distance);
-      this.land(
-        landings.toSorted((a, b) => a - b),
-        distance,
-      );
-    }
+    const landings = this.place.instruction!.landings.filter((offset) => this.graph.position.has(offset));
+    if (landings.length > 0 && !this.code.single) this.landAt(landings, target);
     this.jumpOut(() => this.push(target));
+  }
+
+  private landAt(landings: readonly number[], target: Value): void {
+    const { f } = this;
+    const distance = this.temporary('i64');
+    this.push(target);
+    f.get(this.codePage);
+    f.pure('i64.sub');
+    f.set(distance);
+    this.land(
+      landings.toSorted((a, b) => a - b),
+      distance,
+    );
   }
 
   /** Goes to the one of these places, in their order, that lies at `distance` from the code page; else goes on. */
@@ -773,9 +793,18 @@ class RegionEmitter extends HandlerEmitter {
     f.end();
   }
 
-  private returnOut(target: Value): void {
-    const { f } = this;
-    this.handOver(this.place.dirty);
+  /** RET: to behind a call of this region if that is where it goes. */
+  private returnTo(target: Value): void {
+    const { f, place } = this;
+    const { local, landings, target: block } = place.instruction!;
+    if (local) {
+      this.push(target);
+      f.set(this.target);
+      this.goTo(block!, this.currentBlock());
+      return;
+    }
+    if (landings.length > 0) this.landAt(landings, target);
+    this.handOver(place.dirty);
     this.push(target);
     this.loadField('expectedReturn');
     f.pure('i64.eq');
@@ -1067,6 +1096,10 @@ class RegionEmitter extends HandlerEmitter {
         this.pushAddress(place.nextInstruction);
         this.keep(value);
         return;
+      case 'return-target':
+        f.get(this.target);
+        this.keep(value);
+        return;
       case 'target':
         if (value.uses === 0) return;
         this.pushAddress(place.instruction!.target!);
@@ -1087,7 +1120,7 @@ class RegionEmitter extends HandlerEmitter {
         this.ensureLocal(target);
         place.dirty = place.instruction!.dirtyAfter;
         place.stores = false;
-        if (value.name === 'return') this.returnOut(target);
+        if (value.name === 'return') this.returnTo(target);
         else if (value.name === 'call') this.callOut(() => this.push(target));
         else this.jumpTo(target);
         return;
@@ -1121,13 +1154,14 @@ class RegionEmitter extends HandlerEmitter {
 
   private jumpDirectTo(target: number, calls: boolean): void {
     const { place } = this;
-    if (calls) {
+    if (calls && !place.instruction!.local) {
       place.dirty = place.instruction!.dirtyAfter;
       place.stores = false;
       this.callOut(() => this.pushAddress(target));
       return;
     }
     this.completeInstruction(target);
+    if (calls) place.stores = false;
     if (this.labels.length > 0 && !this.graph.position.has(target) && !this.inBranch) {
       // An unconditional jump out of the region: a tail call, most likely.
       this.jumpOut(() => this.pushAddress(target));
@@ -1301,10 +1335,20 @@ class RegionEmitter extends HandlerEmitter {
   protected override afterSlowStore(value: Statement): void {
     const { f, place } = this;
     f.set(this.leaving);
-    if (place.lastStores.has(value) && place.instruction!.dirtyBefore === place.instruction!.dirtyAfter) {
-      // Nothing is left to do: whether code has changed is asked only here, where it may have.
+    const rest = place.lastStores.get(value);
+    if (rest !== undefined) {
+      // Whether code has changed is asked only here, where it may have; then the instruction ends here too.
       this.returnIfStopped();
-      this.leaveIfChanged(place.nextInstruction);
+      f.get(this.leaving);
+      f.if(undefined, 'unlikely');
+      const { locals } = this;
+      this.locals = new Map(locals);
+      for (const statement of rest) this.statement(statement);
+      this.locals = locals;
+      const { local, target, dirtyAfter } = place.instruction!;
+      this.setTarget(local ? target! : place.nextInstruction);
+      this.leaveDirty(dirtyAfter);
+      f.end();
       return;
     }
     place.stores = true;

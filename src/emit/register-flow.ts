@@ -29,8 +29,10 @@ export interface FlowInstruction {
   /** May leave before it has any effect, and after. */
   exitsBefore: boolean;
   exitsAfter: boolean;
-  /** Offset of the direct branch's target, other than a call's. */
+  /** Offset of the direct branch's target; of a local return: of the block that finds out where to. */
   target: number | undefined;
+  /** A call or a return within the region. */
+  readonly local: boolean;
   /** Offsets in the region where its indirect jump may go. */
   landings: readonly number[];
   // Results.
@@ -73,6 +75,7 @@ export function describeBlock(
         exitsBefore: false,
         exitsAfter: false,
         target: statement.target,
+        local: statement.name === 'local',
         landings: statement.landings!,
         dirtyBefore: 0,
         dirtyAfter: 0,
@@ -134,9 +137,10 @@ function describe(
       }
       break;
     case 'jump-direct':
-      if (name === 'call') flow.kind = 'call';
+      if (name === 'call' && !flow.local) flow.kind = 'call';
       break;
     case 'jump':
+      if (flow.local) break;
       flow.kind = name === 'call' ? 'call' : flow.kind === 'sync' ? 'transfer' : 'out';
       break;
     case 'leave':

@@ -110,6 +110,7 @@ export type NodeKind =
   | 'modify-store'
   | 'call'
   | 'next-rip'
+  | 'return-target'
   | 'next-record'
   | 'instruction'
   | 'set-flags'
@@ -652,11 +653,22 @@ export class Builder {
 
   /**
    * Marks where an instruction begins: its offset from the region's page, that of the next one, of its direct branch's
-   * target and of places where its indirect jump may go.
+   * target and of places where its indirect jump may go. `local`: a call or a return that stays within the region.
    */
-  instruction(offset: number, nextOffset: number, target?: number, landings: readonly number[] = []): void {
-    const place = { size: offset, constant: nextOffset, landings };
+  instruction(
+    offset: number,
+    nextOffset: number,
+    target?: number,
+    landings: readonly number[] = [],
+    local = false,
+  ): void {
+    const place = { size: offset, constant: nextOffset, landings, ...(local ? { name: 'local' } : {}) };
     this.node('instruction', 'none', [], target === undefined ? place : { ...place, target });
+  }
+
+  /** In a region: where the local return that has led here goes to. */
+  returnTarget(): Value {
+    return this.node('return-target', 'i64');
   }
 
   /** All arithmetic flags are about to be written: what they were does not matter. Only with `lazyFlags`. */

@@ -24,6 +24,7 @@ const READ_KINDS: ReadonlySet<string> = new Set([
   'location',
   'immediate',
   'next-rip',
+  'return-target',
   'target',
   'offset',
   'carry-word',
@@ -176,6 +177,7 @@ class BodyPrinter {
       case 'call':
         return `call ${name}(${this.operands(args)})`;
       case 'next-rip':
+      case 'return-target':
       case 'next-record':
       case 'new-flags':
       case 'carry-word':
@@ -204,8 +206,9 @@ class BodyPrinter {
   }
 }
 
-function instructionText({ size, constant, target, landings }: Value): string {
+function instructionText({ size, constant, target, landings, name }: Value): string {
   const words = [`instruction ${offsetText(size!)} to ${offsetText(constant as number)}`];
+  if (name !== undefined) words.push(name);
   if (target !== undefined) words.push(`target ${offsetText(target)}`);
   if (landings!.length > 0) words.push(`landings ${landings!.map(offsetText).join(' ')}`);
   return words.join(', ');

@@ -85,7 +85,7 @@ export function reportRegion(code: GuestCode): RegionReport {
   const operations = [...walk(emitted.body)].filter((expression) => !isStructure(expression)).length;
   const hot = hotPath(emitted, importNames);
   const figures = {
-    instructions: region.instructions,
+    instructions: region.spans.length,
     operations,
     hotOperations: hot.length,
     hotWork: hot.filter(({ name }) => !FREE.test(name)).length,

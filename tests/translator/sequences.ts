@@ -241,6 +241,20 @@ export const SEQUENCES: readonly Sequence[] = [
     `,
   },
   {
+    name: 'local-calls',
+    what: 'a small function that is called twice: calls and returns are branches',
+    code: `
+      48 89 df                    mov rdi, rbx
+      e8 0c 00 00 00              call page+0x14
+      48 89 c7                    mov rdi, rax
+      e8 04 00 00 00              call page+0x14
+      48 01 c3                    add rbx, rax
+      c3                          ret
+      48 8d 04 7f                 lea rax, [rdi+2*rdi]
+      c3                          ret
+    `,
+  },
+  {
     name: 'function',
     what: 'a callee with a frame',
     code: `

@@ -46,7 +46,7 @@ export class BatchTranslator {
       }
       const body = emitRegion(imports, region);
       bodies.push({ handler: job.handler, entry: region.entry, body });
-      regions.push({ handler: job.handler, instructions: region.instructions, code });
+      regions.push({ handler: job.handler, instructions: region.spans.length, code });
     }
     // Imports come before functions: which ones there are is known now.
     for (const { handler, entry, body } of bodies) {
@@ -81,7 +81,6 @@ export class BatchTranslator {
       copy.set(guest.subarray(from, from + PAGE_BYTES), (delta + REACH) * PAGE_BYTES);
       return true;
     };
-    const spans: { first: number; end: number }[] = [];
     const decode = (offset: number): Instruction | undefined => {
       const delta = Math.floor(offset / PAGE_BYTES);
       if (!ensure(delta)) return undefined;
@@ -89,9 +88,7 @@ export class BatchTranslator {
       const left = PAGE_BYTES - (offset - delta * PAGE_BYTES);
       let found = this.decode(copy, at, left, 64);
       if (found === 'truncated' && ensure(delta + 1)) found = this.decode(copy, at, left + PAGE_BYTES, 64);
-      if (typeof found === 'string') return undefined;
-      spans.push({ first: at, end: at + found.lengthBytes });
-      return found;
+      return typeof found === 'string' ? undefined : found;
     };
     const source = {
       decode,
@@ -99,7 +96,7 @@ export class BatchTranslator {
       landings: (offset: number) => this.landings(job, offset),
     };
     const region = formRegion(source, job.offset, maximum);
-    if (region !== undefined) this.gather(spans, code);
+    if (region !== undefined) this.gather(region.spans, code);
     return region;
   }
 
@@ -139,8 +136,8 @@ export class BatchTranslator {
   }
 
   /** Joins what the instructions lie in to runs of bytes, each within a page. */
-  private gather(spans: { first: number; end: number }[], code: CodeBytes[]): void {
-    spans.sort((a, b) => a.first - b.first);
+  private gather(spans: Region['spans'], code: CodeBytes[]): void {
+    const home = REACH * PAGE_BYTES;
     let first = -1;
     let end = -1;
     const add = (): void => {
@@ -151,12 +148,12 @@ export class BatchTranslator {
         first = until;
       }
     };
-    for (const span of spans) {
-      if (span.first > end) {
+    for (const span of spans.toSorted((a, b) => a.first - b.first)) {
+      if (home + span.first > end) {
         add();
-        first = span.first;
+        first = home + span.first;
       }
-      end = Math.max(end, span.end);
+      end = Math.max(end, home + span.end);
     }
     add();
   }

@@ -3,7 +3,7 @@
 
 import type { Instruction } from '../../decode/instruction.ts';
 import { BASE_RIP, SEGMENT_INDEX } from '../../decode/instruction.ts';
-import type { RegionBlock, RegionCode } from '../../emit/region.ts';
+import { RETURN_BLOCKS, type RegionBlock, type RegionCode } from '../../emit/region.ts';
 import { Builder, type InstructionLift, type OperandLift, type Statement } from '../../ir/builder.ts';
 import { segmentOffset } from '../../ir/guest-state.ts';
 import type { Row } from '../../isa/row.ts';
@@ -14,6 +14,10 @@ const MAXIMUM_INSTRUCTIONS = 400;
 const MAXIMUM_BLOCKS = 100;
 /** Of a switch that stays within its region; one with more (an interpreter's dispatch) goes out by the jump look-up. */
 const MAXIMUM_LANDINGS = 12;
+/** Of a function that its callers' regions take in. */
+const MAXIMUM_CALLEE_INSTRUCTIONS = 40;
+/** Places that a return within a region may go to. */
+const MAXIMUM_RETURN_SITES = 24;
 
 /** Kinds of statements that only the interpreter knows. */
 const UNTRANSLATED: ReadonlySet<string> = new Set(['location', 'next-record']);
@@ -129,10 +133,12 @@ function hasTranslatableForm(instruction: Instruction, lift: InstructionLift): b
 interface Decoded {
   readonly instruction: Instruction;
   readonly lift: InstructionLift;
-  /** Offset of the direct branch's target; a repeated string instruction goes to itself. */
-  readonly target: number | undefined;
+  /** Offset of the direct branch's target; a repeated string instruction goes to itself, a local return to its block. */
+  target: number | undefined;
   readonly calls: boolean;
   landings: readonly number[];
+  /** A call or a return that stays within the region. */
+  local: boolean;
 }
 
 export interface CodeSource {
@@ -148,56 +154,192 @@ export interface CodeSource {
 }
 
 export interface Region extends RegionCode {
-  readonly instructions: number;
+  /** Of its instructions: first byte, and first byte behind. */
+  readonly spans: readonly { readonly first: number; readonly end: number }[];
 }
 
 /** Forms a region from `entry`; undefined when not even its first instruction can be translated. */
 export function formRegion(source: CodeSource, entry: number, maximum = MAXIMUM_INSTRUCTIONS): Region | undefined {
-  const decoded = new Map<number, Decoded>();
-  const leaders = new Set<number>([entry]);
-  const pending = [entry];
-  while (pending.length > 0 && decoded.size < maximum && leaders.size < MAXIMUM_BLOCKS) {
-    let offset = pending.shift()!;
-    for (;;) {
-      if (decoded.has(offset)) {
-        leaders.add(offset);
-        break;
-      }
-      if (decoded.size >= maximum) break;
-      const found = translate(source, offset);
-      if (found === undefined) break;
-      decoded.set(offset, found);
-      const { instruction, target, calls } = found;
-      const next = offset + instruction.lengthBytes;
-      if (target !== undefined && !calls) {
-        // What has never been gone to is left to the interpreter until it is.
-        if (target === offset || !fallsThrough(instruction) || source.taken(offset)) {
-          leaders.add(target);
-          if (target !== offset) pending.push(target);
-        }
-      }
-      if (instruction.row.lift === 'jmp-indirect') {
-        found.landings = chooseLandings(source, decoded, offset);
-        for (const landing of found.landings) {
-          leaders.add(landing);
-          pending.push(landing);
-        }
-      }
-      if (!fallsThrough(instruction)) break;
-      if (calls) leaders.add(next);
-      offset = next;
-    }
-  }
+  const code = new RegionInstructions(source);
+  code.follow(entry, maximum);
+  const { decoded, leaders } = code;
   if (!decoded.has(entry)) return undefined;
-  const blocks = new Map<number, RegionBlock>();
-  let spansPages = false;
+  const blocks = maximum === 1 ? new Map<number, RegionBlock>() : closeCalls(code);
   for (const leader of leaders) {
     if (decoded.has(leader)) blocks.set(leader, buildBlock(decoded, leaders, leader));
   }
-  for (const [offset, { instruction }] of decoded) {
-    if (offset < 0 || offset + instruction.lengthBytes > 4096) spansPages = true;
+  const spans = [...decoded].map(([first, { instruction }]) => ({ first, end: first + instruction.lengthBytes }));
+  const spansPages = spans.some(({ first, end }) => first < 0 || end > 4096);
+  return { entry, blocks, spansPages, single: maximum === 1, spans };
+}
+
+/** The instructions of a region as they are found. */
+class RegionInstructions {
+  readonly decoded = new Map<number, Decoded>();
+  readonly leaders = new Set<number>();
+  private readonly source: CodeSource;
+  /** Functions that are taken in, or not, by where they begin. */
+  private readonly callees = new Map<number, boolean>();
+  /** Decoded to see how large a function is. */
+  private readonly seen = new Map<number, Decoded | undefined>();
+
+  constructor(source: CodeSource) {
+    this.source = source;
   }
-  return { entry, blocks, spansPages, single: maximum === 1, instructions: decoded.size };
+
+  follow(entry: number, maximum: number): void {
+    const { source, decoded, leaders } = this;
+    leaders.add(entry);
+    const pending = [entry];
+    while (pending.length > 0 && decoded.size < maximum && leaders.size < MAXIMUM_BLOCKS) {
+      let offset = pending.shift()!;
+      for (;;) {
+        if (decoded.has(offset)) {
+          leaders.add(offset);
+          break;
+        }
+        if (decoded.size >= maximum) break;
+        const found = this.translate(offset);
+        if (found === undefined) break;
+        decoded.set(offset, found);
+        const { instruction, target, calls } = found;
+        const next = offset + instruction.lengthBytes;
+        if (this.goesTo(offset, found)) {
+          leaders.add(target!);
+          if (target !== offset) pending.push(target!);
+        }
+        if (instruction.row.lift === 'jmp-indirect') {
+          found.landings = chooseLandings(source, decoded, offset);
+          for (const landing of found.landings) {
+            leaders.add(landing);
+            pending.push(landing);
+          }
+        }
+        if (!fallsThrough(instruction)) break;
+        if (calls) leaders.add(next);
+        offset = next;
+      }
+    }
+  }
+
+  private translate(offset: number): Decoded | undefined {
+    if (this.seen.has(offset)) return this.seen.get(offset);
+    const found = translate(this.source, offset);
+    this.seen.set(offset, found);
+    return found;
+  }
+
+  /** Whether the region goes on at the target of the direct branch at an offset. */
+  private goesTo(offset: number, { instruction, target, calls }: Decoded): boolean {
+    if (target === undefined) return false;
+    if (calls) return this.isSmall(target);
+    // What has never been gone to is left to the interpreter until it is.
+    return target === offset || !fallsThrough(instruction) || this.source.taken(offset);
+  }
+
+  /** Whether a function is small enough for its callers' regions. */
+  private isSmall(entry: number): boolean {
+    let small = this.leaders.has(entry) && this.decoded.has(entry) ? true : this.callees.get(entry);
+    if (small === undefined) {
+      small = this.measure(entry);
+      this.callees.set(entry, small);
+    }
+    return small;
+  }
+
+  private measure(entry: number): boolean {
+    const visited = new Set<number>();
+    const pending = [entry];
+    let returns = false;
+    while (pending.length > 0) {
+      let offset = pending.pop()!;
+      while (!visited.has(offset)) {
+        if (visited.size === MAXIMUM_CALLEE_INSTRUCTIONS) return false;
+        const found = this.translate(offset);
+        if (found === undefined) return false;
+        visited.add(offset);
+        const { instruction, target, calls } = found;
+        if (instruction.row.lift === 'ret') returns = true;
+        if (target !== undefined && !calls && (!fallsThrough(instruction) || this.source.taken(offset))) {
+          pending.push(target);
+        }
+        if (!fallsThrough(instruction)) break;
+        offset += instruction.lengthBytes;
+      }
+    }
+    return returns;
+  }
+}
+
+/**
+ * Makes the calls of functions that the region has taken in stay within it, and the returns of these go to a block that
+ * finds out behind which call. Gives these blocks.
+ */
+function closeCalls({ decoded }: RegionInstructions): Map<number, RegionBlock> {
+  const blocks = new Map<number, RegionBlock>();
+  const sites = new Map<number, number[]>();
+  for (const [offset, found] of decoded) {
+    const { target, calls, instruction } = found;
+    if (!calls || target === undefined || !decoded.has(target)) continue;
+    const next = offset + instruction.lengthBytes;
+    if (!decoded.has(next)) continue;
+    const list = sites.get(target);
+    if (list === undefined) sites.set(target, [next]);
+    else list.push(next);
+  }
+  const sitesOfReturn = new Map<number, Set<number>>();
+  for (const [callee, list] of sites) {
+    for (const offset of returnsOf(decoded, callee)) {
+      const all = sitesOfReturn.get(offset) ?? new Set();
+      for (const site of list) all.add(site);
+      sitesOfReturn.set(offset, all);
+    }
+  }
+  const blockOf = new Map<string, number>();
+  const returning = new Set<number>();
+  for (const [offset, all] of sitesOfReturn) {
+    if (all.size > MAXIMUM_RETURN_SITES) continue;
+    const list = [...all].sort((a, b) => a - b);
+    const key = list.join();
+    let at = blockOf.get(key);
+    if (at === undefined) {
+      at = RETURN_BLOCKS + blockOf.size;
+      blockOf.set(key, at);
+      const body = new Builder(true);
+      body.instruction(at, at, undefined, list);
+      body.returnTo(body.returnTarget());
+      blocks.set(at, { offset: at, body, next: undefined });
+      for (const site of list) returning.add(site);
+    }
+    const found = decoded.get(offset)!;
+    found.target = at;
+    found.local = true;
+  }
+  // A call whose callee never comes back within the region may as well be a nested one.
+  for (const [offset, found] of decoded) {
+    if (!found.calls || found.target === undefined || !decoded.has(found.target)) continue;
+    if (returning.has(offset + found.instruction.lengthBytes)) found.local = true;
+  }
+  return blocks;
+}
+
+/** The returns of the function at `entry`, as far as the region has it. */
+function returnsOf(decoded: ReadonlyMap<number, Decoded>, entry: number): number[] {
+  const visited = new Set<number>();
+  const pending = [entry];
+  const returns: number[] = [];
+  while (pending.length > 0) {
+    const offset = pending.pop()!;
+    const found = decoded.get(offset);
+    if (found === undefined || visited.has(offset)) continue;
+    visited.add(offset);
+    const { instruction, target, calls, landings } = found;
+    if (instruction.row.lift === 'ret') returns.push(offset);
+    if (target !== undefined && !calls && target < RETURN_BLOCKS) pending.push(target);
+    pending.push(...landings);
+    if (fallsThrough(instruction)) pending.push(offset + instruction.lengthBytes);
+  }
+  return returns;
 }
 
 function translate(source: CodeSource, offset: number): Decoded | undefined {
@@ -210,7 +352,7 @@ function translate(source: CodeSource, offset: number): Decoded | undefined {
   let target = relative?.kind === 'relative' ? next + relative.displacement : undefined;
   if (target === undefined && instruction.repeat !== 'none') target = offset;
   const calls = instruction.row.lift === 'call' || instruction.row.lift === 'call-indirect';
-  return { instruction, lift, target, calls, landings: [] };
+  return { instruction, lift, target, calls, landings: [], local: false };
 }
 
 /** Where an indirect jump may go: not behind a call, where returns have been seen to go. */
@@ -234,11 +376,11 @@ function buildBlock(decoded: ReadonlyMap<number, Decoded>, leaders: ReadonlySet<
   for (;;) {
     const found = decoded.get(offset);
     if (found === undefined) return { offset: first, body, next: offset };
-    const { instruction, lift, target, calls, landings } = found;
+    const { instruction, lift, target, calls, landings, local } = found;
     const next = offset + instruction.lengthBytes;
-    body.instruction(offset, next, target, landings);
+    body.instruction(offset, next, target, landings, local);
     LIFTS[lift.lift]!(body, lift);
-    if (!fallsThrough(instruction)) return { offset: first, body, next: undefined };
+    if (local || !fallsThrough(instruction)) return { offset: first, body, next: undefined };
     if (calls || leaders.has(next)) return { offset: first, body, next };
     offset = next;
   }
