@@ -133,7 +133,7 @@ function hasTranslatableForm(instruction: Instruction, lift: InstructionLift): b
 interface Decoded {
   readonly instruction: Instruction;
   readonly lift: InstructionLift;
-  /** Offset of the direct branch's target; a repeated string instruction goes to itself, a local return to its block. */
+  /** Offset of the direct branch's target, of a local return's block; a repeated string instruction goes to itself. */
   target: number | undefined;
   readonly calls: boolean;
   landings: readonly number[];
