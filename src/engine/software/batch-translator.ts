@@ -7,30 +7,45 @@ import { FIRST_REGION, importLazily } from '../../emit/imports.ts';
 import { BRANCH_COUNT, RECORD } from '../../emit/record.ts';
 import { emitRegion } from '../../emit/region.ts';
 import { ModuleWriter } from '../../wasm/encoder.ts';
+import { walkCode } from './code-walk.ts';
 import { GUEST_RAM_OFFSET } from './layout.ts';
 import { formRegion, type Region } from './region-former.ts';
-import { type CodeBytes, REACH, type RegionJob, type TranslatedBatch, type TranslatedRegion } from './translation.ts';
+import type { CodeBytes, RegionJob, TranslatedBatch, TranslatedRegion } from './translation.ts';
 
 const PAGE_BYTES = 4096;
-const PAGES = 2 * REACH + 1;
+/** Of one region: each of them is looked at before it runs. */
+const MAXIMUM_PAGES = 8;
+/** As far as a region's offsets go. */
+const MAXIMUM_DISTANCE_PAGES = 1 << 16;
+const MAXIMUM_INSTRUCTION_BYTES = 15;
+
+/** A page as it was when the job first looked at it. */
+interface CopiedPage {
+  readonly page: number;
+  readonly bytes: Uint8Array;
+}
 
 export class BatchTranslator {
   private readonly guest: Uint8Array;
+  private readonly words: Int32Array;
   private readonly view: DataView;
+  private readonly ramBytes: number;
   private readonly maximumPages: number;
   private readonly decode: Decode;
-  /** The pages of a job side by side, as they were when it first looked at each. */
-  private readonly copy = new Uint8Array(PAGES * PAGE_BYTES);
+  private readonly buffers = Array.from({ length: MAXIMUM_PAGES }, () => new Uint8Array(PAGE_BYTES));
+  /** An instruction that lies in two pages. */
+  private readonly joined = new Uint8Array(2 * MAXIMUM_INSTRUCTION_BYTES);
 
   constructor(memory: WebAssembly.Memory, decode: Decode) {
     this.guest = new Uint8Array(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
     this.view = new DataView(memory.buffer);
+    this.ramBytes = memory.buffer.byteLength - GUEST_RAM_OFFSET;
     this.maximumPages = memory.buffer.byteLength / 65536;
     this.decode = decode;
   }
 
-  /** `maximum`: instructions in a region at most. */
-  translate(jobs: readonly RegionJob[], maximum?: number): TranslatedBatch {
+  translate(jobs: readonly RegionJob[]): TranslatedBatch {
     const startMs = performance.now();
     const writer = new ModuleWriter();
     const imports = importLazily(writer, this.maximumPages);
@@ -39,7 +54,7 @@ export class BatchTranslator {
     const bodies = [];
     for (const job of jobs) {
       const code: CodeBytes[] = [];
-      const region = this.form(job, code, maximum);
+      const region = this.form(job, code);
       if (region === undefined) {
         refused.push(job.handler);
         continue;
@@ -62,51 +77,66 @@ export class BatchTranslator {
     return { module, regions, refused, wasmBytes: bytes.length, emitMs: emittedMs - startMs, compileMs };
   }
 
-  private form(job: RegionJob, code: CodeBytes[], maximum: number | undefined): Region | undefined {
-    const { copy, guest } = this;
-    const present: (boolean | undefined)[] = [];
-    const has = (delta: number): boolean => {
-      const position = delta + REACH;
-      const page = job.pages[position] ?? -1;
+  private form(job: RegionJob, code: CodeBytes[]): Region | undefined {
+    const pages = new Map<number, CopiedPage | undefined>();
+    let copied = 0;
+    const pageAt = (delta: number): CopiedPage | undefined => {
+      if (pages.has(delta)) return pages.get(delta);
+      const page = copied === MAXIMUM_PAGES ? undefined : this.pageNumber(job, delta);
+      let found: CopiedPage | undefined;
       // The same page in two places would need two sets of addresses.
-      present[position] ??= page >= 0 && (delta === 0 || job.pages[REACH] !== page) && !isTaken(job, present, page);
-      return present[position];
-    };
-    const read = new Set<number>();
-    const ensure = (delta: number): boolean => {
-      if (read.has(delta)) return true;
-      if (!has(delta)) return false;
-      read.add(delta);
-      const from = GUEST_RAM_OFFSET + job.pages[delta + REACH]! * PAGE_BYTES;
-      copy.set(guest.subarray(from, from + PAGE_BYTES), (delta + REACH) * PAGE_BYTES);
-      return true;
+      if (page !== undefined && [...pages.values()].every((other) => other?.page !== page)) {
+        const bytes = this.buffers[copied++]!;
+        const from = GUEST_RAM_OFFSET + page * PAGE_BYTES;
+        bytes.set(this.guest.subarray(from, from + PAGE_BYTES));
+        found = { page, bytes };
+      }
+      pages.set(delta, found);
+      return found;
     };
     const decode = (offset: number): Instruction | undefined => {
       const delta = Math.floor(offset / PAGE_BYTES);
-      if (!ensure(delta)) return undefined;
-      const at = offset + REACH * PAGE_BYTES;
-      const left = PAGE_BYTES - (offset - delta * PAGE_BYTES);
-      let found = this.decode(copy, at, left, 64);
-      if (found === 'truncated' && ensure(delta + 1)) found = this.decode(copy, at, left + PAGE_BYTES, 64);
+      const bytes = pageAt(delta)?.bytes;
+      if (bytes === undefined) return undefined;
+      const at = offset - delta * PAGE_BYTES;
+      const left = PAGE_BYTES - at;
+      let found = this.decode(bytes, at, left, 64);
+      if (found === 'truncated') {
+        const behind = pageAt(delta + 1)?.bytes;
+        if (behind === undefined) return undefined;
+        this.joined.set(bytes.subarray(at));
+        this.joined.set(behind.subarray(0, MAXIMUM_INSTRUCTION_BYTES), left);
+        found = this.decode(this.joined, 0, left + MAXIMUM_INSTRUCTION_BYTES, 64);
+      }
       return typeof found === 'string' ? undefined : found;
+    };
+    const tableAt = (offset: number): number => {
+      const page = pageAt(Math.floor(offset / PAGE_BYTES))?.page;
+      return page === undefined ? 0 : (job.tables?.[page] ?? 0);
     };
     const source = {
       decode,
-      taken: (offset: number) => this.hasBeenTaken(job, offset),
-      landings: (offset: number) => this.landings(job, offset),
+      taken: (offset: number) => job.tables === undefined || this.hasBeenTaken(job, tableAt(offset), offset),
+      landings: (offset: number) => this.landings(job, tableAt(offset), offset),
     };
-    const region = formRegion(source, job.offset, maximum);
-    if (region !== undefined) this.gather(region.spans, code);
+    const region = formRegion(source, job.offset, job.effort);
+    if (region !== undefined) this.gather(region.spans, pages, code);
     return region;
   }
 
-  /** Whether the branch at an offset has been taken, as its record tells. */
-  private hasBeenTaken({ tables, untaken }: RegionJob, offset: number): boolean {
-    if (tables === undefined) return true;
-    const delta = Math.floor(offset / PAGE_BYTES);
-    const table = tables[delta + REACH]!;
+  private pageNumber({ page, around }: RegionJob, delta: number): number | undefined {
+    if (delta === 0) return page;
+    if (around === undefined || Math.abs(delta) > MAXIMUM_DISTANCE_PAGES) return undefined;
+    const linear = around.linear + BigInt(delta * PAGE_BYTES);
+    // Nothing lies beyond either end of what is canonical, nor on the other side of it.
+    if (BigInt.asIntN(48, linear) !== BigInt.asIntN(64, linear)) return undefined;
+    return walkCode(this.words, this.ramBytes, around, linear);
+  }
+
+  /** Whether the branch at an offset has been taken, as its record in the page's table tells. */
+  private hasBeenTaken({ untaken }: RegionJob, table: number, offset: number): boolean {
     if (table === 0) return false;
-    const record = this.recordAt(table + (offset - delta * PAGE_BYTES) * 4);
+    const record = this.recordAt(table + (offset & (PAGE_BYTES - 1)) * 4);
     if (record === 0) return false;
     const isRegion = this.view.getUint16(record + RECORD.handler, true) >= FIRST_REGION;
     const own = isRegion ? this.recordAt(record + RECORD.link) : record;
@@ -117,14 +147,13 @@ export class BatchTranslator {
    * Places in the page of an offset where indirect jumps have gone. The counters are hashed by the low bits of the
    * address, so that some are other pages' places.
    */
-  private landings({ tables, heat }: RegionJob, offset: number): number[] {
-    const delta = Math.floor(offset / PAGE_BYTES);
-    const table = tables?.[delta + REACH] ?? 0;
+  private landings({ heat }: RegionJob, table: number, offset: number): number[] {
     if (table === 0 || heat === 0) return [];
+    const page = offset - (offset & (PAGE_BYTES - 1));
     const found: { at: number; count: number }[] = [];
     for (let at = 0; at < PAGE_BYTES; at++) {
       const count = this.view.getUint32(heat + at * 4, true);
-      if (count > 0 && this.recordAt(table + at * 4) !== 0) found.push({ at: at + delta * PAGE_BYTES, count });
+      if (count > 0 && this.recordAt(table + at * 4) !== 0) found.push({ at: at + page, count });
     }
     return found.sort((a, b) => b.count - a.count).map(({ at }) => at);
   }
@@ -136,30 +165,27 @@ export class BatchTranslator {
   }
 
   /** Joins what the instructions lie in to runs of bytes, each within a page. */
-  private gather(spans: Region['spans'], code: CodeBytes[]): void {
-    const home = REACH * PAGE_BYTES;
-    let first = -1;
-    let end = -1;
+  private gather(spans: Region['spans'], pages: ReadonlyMap<number, CopiedPage | undefined>, code: CodeBytes[]): void {
+    let first = 0;
+    let end = 0;
     const add = (): void => {
       while (first < end) {
-        const page = Math.floor(first / PAGE_BYTES);
-        const until = Math.min(end, (page + 1) * PAGE_BYTES);
-        code.push({ delta: page - REACH, offset: first - page * PAGE_BYTES, bytes: this.copy.slice(first, until) });
+        const delta = Math.floor(first / PAGE_BYTES);
+        const until = Math.min(end, (delta + 1) * PAGE_BYTES);
+        const { page, bytes } = pages.get(delta)!;
+        const offset = first - delta * PAGE_BYTES;
+        code.push({ delta, page, offset, bytes: bytes.slice(offset, until - delta * PAGE_BYTES) });
         first = until;
       }
     };
     for (const span of spans.toSorted((a, b) => a.first - b.first)) {
-      if (home + span.first > end) {
+      if (span.first > end || first === end) {
         add();
-        first = home + span.first;
+        first = span.first;
+        end = span.end;
       }
-      end = Math.max(end, home + span.end);
+      end = Math.max(end, span.end);
     }
     add();
   }
-}
-
-/** Whether a page has been taken for another place already. */
-function isTaken(job: RegionJob, present: readonly (boolean | undefined)[], page: number): boolean {
-  return present.some((taken, position) => taken === true && job.pages[position] === page);
 }

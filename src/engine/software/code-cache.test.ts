@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createDecoder } from '../../decode/decoder.ts';
 import { FIRST_REGION } from '../../emit/imports.ts';
-import { RECORD } from '../../emit/record.ts';
+import { RECORD, REGION_RECORD } from '../../emit/record.ts';
 import { PORTABLE_FEATURES } from '../../isa/cpuid/portable.ts';
 import { CodeCache } from './code-cache.ts';
 import { createGuestMemory, GUEST_RAM_OFFSET, layoutVcpu } from './layout.ts';
@@ -11,11 +11,12 @@ const RAM_BYTES = 0x10_0000;
 const NOP = 0x90;
 
 /** A cache over RAM full of NOPs, and what it tells of regions. */
-function createCache(): { cache: CodeCache; gone: number[]; bytes: Uint8Array; view: DataView } {
+function createCache(): { cache: CodeCache; gone: number[]; replaced: number[]; bytes: Uint8Array; view: DataView } {
   const memory = createGuestMemory(RAM_BYTES);
   const bytes = new Uint8Array(memory.buffer, GUEST_RAM_OFFSET, RAM_BYTES).fill(NOP);
   const view = new DataView(memory.buffer);
   const gone: number[] = [];
+  const replaced: number[] = [];
   const { recordsOffset, recordsEnd } = layoutVcpu(0, 1);
   const cache = new CodeCache({
     memory,
@@ -30,8 +31,9 @@ function createCache(): { cache: CodeCache; gone: number[]; bytes: Uint8Array; v
     clearCodeTlbs: () => {},
     codeMoved: () => {},
     regionGone: (handler) => gone.push(handler),
+    regionReplaced: (handler) => replaced.push(handler),
   });
-  return { cache, gone, bytes, view };
+  return { cache, gone, replaced, bytes, view };
 }
 
 /** A region of two pages, the second of which the interpreter has never met. */
@@ -53,6 +55,24 @@ test('a store to any page of a region makes an end of it', () => {
   cache.settle();
   cache.noteWrite(2 * 4096, 1);
   assert.deepEqual(gone, [FIRST_REGION, FIRST_REGION + 1]);
+});
+
+test('a region that is translated again keeps its record, and looks at its pages anew', () => {
+  const { cache, gone, replaced, view } = createCache();
+  const home = cache.page(1, 64)!;
+  const own = cache.record(home, 0);
+  const record = cache.install(home, 0, FIRST_REGION, []);
+  view.setUint32(record + REGION_RECORD.verifiedEpoch, 7, true);
+  const other = cache.page(2, 64)!;
+  assert.ok(cache.watchCode(other, 0, Uint8Array.of(NOP)));
+  assert.equal(cache.install(home, 0, FIRST_REGION + 1, [{ delta: 1, codePage: other }], true), record);
+  assert.deepEqual([gone, replaced], [[], [FIRST_REGION]]);
+  assert.equal(view.getUint16(record + RECORD.handler, true), FIRST_REGION + 1);
+  assert.equal(view.getUint32(record + RECORD.link, true), own);
+  assert.equal(view.getUint32(record + REGION_RECORD.verifiedEpoch, true), 0);
+  assert.equal(view.getUint8(record + REGION_RECORD.spansPages), 1);
+  cache.noteWrite(2 * 4096, 1);
+  assert.deepEqual(gone, [FIRST_REGION + 1]);
 });
 
 test('a store beside the code leaves a region as it is', () => {

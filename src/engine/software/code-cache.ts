@@ -46,6 +46,10 @@ export interface InstalledRegion {
   readonly home: CodePage;
   readonly offset: number;
   readonly others: readonly RegionPage[];
+  /** Polls that have found it at work. */
+  uses: number;
+  /** Translated thoroughly, or about to be. */
+  thorough: boolean;
 }
 
 /** A page besides the first that a region has code of. */
@@ -94,6 +98,8 @@ export interface CodeCacheParts {
   codeMoved(): void;
   /** A region's code has changed: no record names its handler any more. */
   regionGone(handler: number): void;
+  /** The region has another handler now. */
+  regionReplaced(handler: number): void;
 }
 
 const RECENT_MASK = 1023;
@@ -111,6 +117,8 @@ export class CodeCache {
   /** By record. */
   private readonly regions = new Map<number, InstalledRegion>();
   private readonly pool: RecordPool;
+  /** Host offsets of the tables of 64-bit code by page, 0 for pages without: other threads look at them too. */
+  readonly tables: Uint32Array;
   /** Invalidated since the last settle(). */
   private readonly stale = new Set<CodePage>();
   private versions = 0;
@@ -125,7 +133,9 @@ export class CodeCache {
     this.bytes = new Uint8Array(parts.memory.buffer);
     this.words = new Uint32Array(parts.memory.buffer);
     this.halves = new Uint16Array(parts.memory.buffer);
-    this.flags = new Uint8Array(Math.ceil(parts.ramBytes / 4096));
+    const ramPages = Math.ceil(parts.ramBytes / 4096);
+    this.flags = new Uint8Array(ramPages);
+    this.tables = new Uint32Array(new SharedArrayBuffer(ramPages * 4));
     this.pool = new RecordPool(parts.recordsOffset, parts.recordsEnd);
     const size = parts.recordsEnd - parts.recordsOffset;
     if (size < SMALLEST_POOL) throw new RangeError(`a pool of ${size} bytes holds no page of code`);
@@ -148,6 +158,7 @@ export class CodeCache {
     this.stale.clear();
     this.watched.clear();
     this.flags.fill(0);
+    this.tables.fill(0);
     this.parts.clearCodeTlbs();
     this.parts.codeMoved();
     this.pool.reset();
@@ -176,6 +187,7 @@ export class CodeCache {
       // What was code has not run since.
       tables = true;
       this.pages.delete(keyOf(codePage.page, codePage.codeSize));
+      if (codePage.codeSize === 64) this.tables[codePage.page] = 0;
       if (this.recent[codePage.page & RECENT_MASK] === codePage) this.recent[codePage.page & RECENT_MASK] = undefined;
       const watched = this.watched.get(codePage.page)!;
       watched.pages.splice(watched.pages.indexOf(codePage), 1);
@@ -229,11 +241,6 @@ export class CodeCache {
     for (let chunk = offset >> CHUNK_LOG2; chunk <= last; chunk++) watched.chunks[chunk] = 1;
   }
 
-  /** Host offset of the table of a page that has one; 0 for others. */
-  tableOf(page: number, codeSize: CodeSize): number {
-    return this.pages.get(keyOf(page, codeSize))?.table ?? 0;
-  }
-
   /** The page's code table, or undefined when the pool is full. `page` lies in RAM. */
   page(page: number, codeSize: CodeSize): CodePage | undefined {
     const recent = this.recent[page & RECENT_MASK];
@@ -260,6 +267,7 @@ export class CodeCache {
       retired: new Map(),
     };
     this.pages.set(key, created);
+    if (codeSize === 64) this.tables[page] = table;
     this.watch(page).pages.push(created);
     return created;
   }
@@ -356,29 +364,36 @@ export class CodeCache {
     return built;
   }
 
-  /** Puts a region's record in front of the record at `offset`, which it links to; 0 without room. */
-  install(codePage: CodePage, offset: number, handler: number, others: readonly RegionPage[]): number {
+  /**
+   * Puts a region's record in front of the record at `offset`, which it links to, or gives the region's that is there
+   * another handler; 0 without room.
+   */
+  install(
+    codePage: CodePage,
+    offset: number,
+    handler: number,
+    others: readonly RegionPage[],
+    thorough = false,
+  ): number {
     const slot = (codePage.table >> 2) + offset;
     const original = this.words[slot]!;
     if (original === 0) return 0;
+    const before = this.regions.get(original);
+    if (before !== undefined) {
+      this.forget(before);
+      this.enter({ ...before, handler, others, thorough });
+      this.parts.codeMoved();
+      this.parts.regionReplaced(before.handler);
+      return original;
+    }
     const retired = codePage.retired.get(offset);
     const record = retired?.record ?? this.allocate(codePage, RECORD.sizeBytes);
     if (record === 0) return 0;
     if (retired !== undefined) this.bytes.fill(0, record, record + RECORD.sizeBytes);
     codePage.retired.delete(offset);
     this.parts.writeSpecial(record, 'link', offset, original);
-    this.halves[(record + RECORD.handler) >> 1] = handler;
-    this.bytes[record + REGION_RECORD.spansPages] = others.length > 0 ? 1 : 0;
     this.words[slot] = record;
-    const region = {
-      handler,
-      record,
-      home: codePage,
-      offset,
-      others,
-    };
-    this.regions.set(record, region);
-    for (const page of pagesOf(region)) page.regions.add(region);
+    this.enter({ handler, record, home: codePage, offset, others, uses: 0, thorough });
     // Branches of the page that were linked to the old record go to the region from now on.
     for (const { first, count } of codePage.runs) {
       for (let k = 0; k < count; k++) {
@@ -391,6 +406,16 @@ export class CodeCache {
     this.words[(record + RECORD.link) >> 2] = original;
     if (retired === undefined) codePage.runs.push({ first: record, count: 1 });
     return record;
+  }
+
+  private enter(region: InstalledRegion): void {
+    const { record, handler, others } = region;
+    this.halves[(record + RECORD.handler) >> 1] = handler;
+    this.bytes[record + REGION_RECORD.spansPages] = others.length > 0 ? 1 : 0;
+    // Its pages have not been looked at.
+    this.words[(record + REGION_RECORD.verifiedEpoch) >> 2] = 0;
+    this.regions.set(record, region);
+    for (const page of pagesOf(region)) page.regions.add(region);
   }
 
   /** The region whose own record this is. */

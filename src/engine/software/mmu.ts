@@ -6,6 +6,7 @@
 import { CODE_TLB, TLB, TLB_CLASS } from '../../emit/record.ts';
 import { NO_PAGE_HIGH, SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
 import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
+import { PTE } from '../../isa/page-tables.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
 import { GuestFault } from './guest-fault.ts';
@@ -24,7 +25,6 @@ const PF = 14;
 const GP = 13;
 const AC = 17;
 
-const PTE = { P: 1, W: 2, U: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const;
 /** Bits 51:40 in the high half: beyond the physical address width of 40 bits. */
 const RESERVED_HIGH = 0x000fff00;
 const NX_HIGH = 0x80000000 | 0;

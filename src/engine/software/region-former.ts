@@ -10,12 +10,27 @@ import type { Row } from '../../isa/row.ts';
 import { LIFTS } from '../../lift/lifts.ts';
 import { registerOffset } from './forms.ts';
 
-const MAXIMUM_INSTRUCTIONS = 400;
-const MAXIMUM_BLOCKS = 100;
+/** How much a region takes in: of instructions, and of a function that it calls. */
+interface Limits {
+  readonly instructions: number;
+  readonly calleeInstructions: number;
+}
+
+/**
+ * `single`: one instruction; `quick`: what has just become hot; `thorough`: what has been seen at work for long, with
+ * the functions that it calls.
+ */
+export type Effort = 'single' | 'quick' | 'thorough';
+
+const LIMITS: Readonly<Record<Effort, Limits>> = {
+  single: { instructions: 1, calleeInstructions: 0 },
+  quick: { instructions: 400, calleeInstructions: 8 },
+  thorough: { instructions: 600, calleeInstructions: 60 },
+};
+const MAXIMUM_BLOCKS = 150;
 /** Of a switch that stays within its region; one with more (an interpreter's dispatch) goes out by the jump look-up. */
 const MAXIMUM_LANDINGS = 12;
-/** Of a function that its callers' regions take in. */
-const MAXIMUM_CALLEE_INSTRUCTIONS = 40;
+const MAXIMUM_JUMP_BYTES = 2 * 4096;
 /** Places that a return within a region may go to. */
 const MAXIMUM_RETURN_SITES = 24;
 
@@ -159,18 +174,19 @@ export interface Region extends RegionCode {
 }
 
 /** Forms a region from `entry`; undefined when not even its first instruction can be translated. */
-export function formRegion(source: CodeSource, entry: number, maximum = MAXIMUM_INSTRUCTIONS): Region | undefined {
-  const code = new RegionInstructions(source);
-  code.follow(entry, maximum);
+export function formRegion(source: CodeSource, entry: number, effort: Effort = 'quick'): Region | undefined {
+  const code = new RegionInstructions(source, LIMITS[effort]);
+  code.follow(entry);
   const { decoded, leaders } = code;
   if (!decoded.has(entry)) return undefined;
-  const blocks = maximum === 1 ? new Map<number, RegionBlock>() : closeCalls(code);
+  const single = effort === 'single';
+  const blocks = single ? new Map<number, RegionBlock>() : closeCalls(code);
   for (const leader of leaders) {
     if (decoded.has(leader)) blocks.set(leader, buildBlock(decoded, leaders, leader));
   }
   const spans = [...decoded].map(([first, { instruction }]) => ({ first, end: first + instruction.lengthBytes }));
   const spansPages = spans.some(({ first, end }) => first < 0 || end > 4096);
-  return { entry, blocks, spansPages, single: maximum === 1, spans };
+  return { entry, blocks, spansPages, single, spans };
 }
 
 /** The instructions of a region as they are found. */
@@ -178,17 +194,20 @@ class RegionInstructions {
   readonly decoded = new Map<number, Decoded>();
   readonly leaders = new Set<number>();
   private readonly source: CodeSource;
+  private readonly limits: Limits;
   /** Functions that are taken in, or not, by where they begin. */
   private readonly callees = new Map<number, boolean>();
   /** Decoded to see how large a function is. */
   private readonly seen = new Map<number, Decoded | undefined>();
 
-  constructor(source: CodeSource) {
+  constructor(source: CodeSource, limits: Limits) {
     this.source = source;
+    this.limits = limits;
   }
 
-  follow(entry: number, maximum: number): void {
+  follow(entry: number): void {
     const { source, decoded, leaders } = this;
+    const maximum = this.limits.instructions;
     leaders.add(entry);
     const pending = [entry];
     while (pending.length > 0 && decoded.size < maximum && leaders.size < MAXIMUM_BLOCKS) {
@@ -233,6 +252,8 @@ class RegionInstructions {
   private goesTo(offset: number, { instruction, target, calls }: Decoded): boolean {
     if (target === undefined) return false;
     if (calls) return this.isSmall(target);
+    // Far jumps go to other functions, or to code that is seldom wanted.
+    if (Math.abs(target - offset) > MAXIMUM_JUMP_BYTES) return false;
     // What has never been gone to is left to the interpreter until it is.
     return target === offset || !fallsThrough(instruction) || this.source.taken(offset);
   }
@@ -254,7 +275,7 @@ class RegionInstructions {
     while (pending.length > 0) {
       let offset = pending.pop()!;
       while (!visited.has(offset)) {
-        if (visited.size === MAXIMUM_CALLEE_INSTRUCTIONS) return false;
+        if (visited.size === this.limits.calleeInstructions) return false;
         const found = this.translate(offset);
         if (found === undefined) return false;
         visited.add(offset);

@@ -1,8 +1,8 @@
 // What a processor and whoever translates for it tell each other: places in guest memory go one way, compiled
 // WebAssembly with the bytes that it was made from comes back. All of it passes from thread to thread as it is.
 
-/** Pages that a region reaches, on either side, from the one that it begins in. */
-export const REACH = 2;
+import type { CodeSpace } from './code-walk.ts';
+import type { Effort } from './region-former.ts';
 
 /** A hot place of 64-bit code. */
 export interface RegionJob {
@@ -10,23 +10,33 @@ export interface RegionJob {
   readonly handler: number;
   /** Of its first instruction in the page. */
   readonly offset: number;
+  /** Number of the physical page. */
+  readonly page: number;
+  readonly effort: Effort;
+  /** Where that is in the guest's addresses, and what else is there; undefined for that page alone. */
+  readonly around: CodeAround | undefined;
   /**
-   * Numbers of the physical pages around it as the guest's addresses have them now, 2 * REACH + 1 of them with the
-   * entry's in the middle; -1 where nothing can be fetched.
+   * Host offsets of the tables of records of every page of RAM, 0 where there is none. Undefined: every branch may be
+   * taken.
    */
-  readonly pages: readonly number[];
-  /** Host offsets of these pages' tables of records, 0 where there is none. Undefined: every branch may be taken. */
-  readonly tables: readonly number[] | undefined;
+  readonly tables: Uint32Array | undefined;
   /** Host offset of the counters of where indirect jumps go (HEAT); 0: not to be looked at. */
   readonly heat: number;
   /** The count in the record of a conditional branch that has never been taken (BRANCH_COUNT). */
   readonly untaken: number;
 }
 
+/** A page of code as the guest's addresses have it now. */
+export interface CodeAround extends CodeSpace {
+  /** Linear address of the page. */
+  readonly linear: bigint;
+}
+
 /** Code that a region was made from. */
 export interface CodeBytes {
-  /** Pages from the region's first. */
+  /** Pages from the region's first, and the physical page's number. */
   readonly delta: number;
+  readonly page: number;
   readonly offset: number;
   readonly bytes: Uint8Array;
 }

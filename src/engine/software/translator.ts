@@ -3,26 +3,21 @@
 // Translation itself happens elsewhere (translation.ts), or here at once where there is no elsewhere.
 
 import type { BatchTranslator } from './batch-translator.ts';
-import type { CodePage, RegionPage } from './code-cache.ts';
+import type { CodePage, InstalledRegion, RegionPage } from './code-cache.ts';
 import type { HandlerTable } from './handler-table.ts';
+import type { Effort } from './region-former.ts';
 import { codeBytesOf, RegionModules } from './region-modules.ts';
-import {
-  type CodeBytes,
-  REACH,
-  type RegionJob,
-  type TranslatedBatch,
-  type TranslatedRegion,
-  type TranslationPort,
+import type {
+  CodeAround,
+  CodeBytes,
+  RegionJob,
+  TranslatedBatch,
+  TranslatedRegion,
+  TranslationPort,
 } from './translation.ts';
 
 /** What an eviction leaves of the machine code that may be kept. */
 const KEPT_SHARE = 0.75;
-
-/** The code around a place, as the guest's addresses have it now. */
-export interface CodeAround {
-  /** The number of the physical page `delta` pages from it; undefined where nothing can be fetched. */
-  page(delta: number): number | undefined;
-}
 
 export interface TranslatorParts {
   readonly handlers: HandlerTable;
@@ -31,17 +26,22 @@ export interface TranslatorParts {
   readonly port: TranslationPort | undefined;
   /** Polls at one place before it is translated. */
   readonly threshold: number;
+  /** Polls that find a region at work before it is translated again. */
+  readonly thoroughThreshold: number;
   /** RegionJob.untaken and RegionJob.heat. */
   readonly untaken: number;
   readonly heat: number;
   /** The table of 64-bit code in a page of RAM; undefined when the pool of records is full. */
   codePage(page: number): CodePage | undefined;
-  /** Host offset of that table where there is one already; 0 where not. */
-  tableOf(page: number): number;
+  /** RegionJob.tables. */
+  readonly tables: Uint32Array;
   /** Whether memory holds these bytes at an offset of a page; from now on a store there makes the code stale. */
   watchCode(page: CodePage, offset: number, bytes: Uint8Array): boolean;
-  /** Puts a region in front of the record at `offset`; false when the pool of records is full. */
-  install(page: CodePage, offset: number, region: TranslatedRegion, others: readonly RegionPage[]): boolean;
+  /**
+   * Puts a region in front of the record at `offset`, or in the place of the one there, whose handler is gone then;
+   * false when the pool of records is full.
+   */
+  install(page: CodePage, offset: number, job: RegionJob, others: readonly RegionPage[]): boolean;
   /** Takes regions out of the tables of records. */
   removeRegions(handlers: ReadonlySet<number>): void;
   /** Machine code of regions to be kept at most. */
@@ -60,6 +60,8 @@ export interface TranslatorStatistics {
   /** Regions whose code has changed since, and regions that made room for others. */
   goneRegions: number;
   evictedRegions: number;
+  /** Regions that have been translated again, thoroughly. */
+  replacedRegions: number;
   modules: number;
   wasmBytes: number;
   /** Of machine code, as an estimate. */
@@ -84,6 +86,7 @@ export class Translator {
     staleRegions: 0,
     goneRegions: 0,
     evictedRegions: 0,
+    replacedRegions: 0,
     modules: 0,
     wasmBytes: 0,
     codeBytes: 0,
@@ -126,9 +129,9 @@ export class Translator {
   translateSingle(page: CodePage, offset: number): number {
     const { handlers, batches } = this.parts;
     if (page.codeSize !== 64) return 0;
-    const pages = pagesAround(page.page, () => undefined);
-    const job = { handler: handlers.scratchPlace, offset, pages, tables: undefined, heat: 0, untaken: 0 };
-    const { module } = batches.translate([job], 1);
+    const place = { handler: handlers.scratchPlace, offset, page: page.page, around: undefined };
+    const job: RegionJob = { ...place, effort: 'single', tables: undefined, heat: 0, untaken: 0 };
+    const { module } = batches.translate([job]);
     if (module === undefined) return 0;
     handlers.instantiateRegions(module);
     return job.handler;
@@ -151,14 +154,29 @@ export class Translator {
     return this.crowded;
   }
 
-  /** The region with this handler is at work. */
-  used(handler: number): void {
-    this.modules.used(handler);
+  /**
+   * The region is at work. `around` tells where; undefined if that is not known now. One that has been seen at work
+   * often enough is translated again, with more of what it calls.
+   */
+  used(region: InstalledRegion, around: () => CodeAround | undefined): void {
+    this.modules.used(region.handler);
+    region.uses++;
+    if (region.uses < this.parts.thoroughThreshold || region.thorough) return;
+    const place = around();
+    if (place === undefined) return;
+    region.thorough = true;
+    this.translate(region.home, region.offset, place, this.parts.port, 'thorough');
   }
 
   /** A region's code has changed: no record names its handler any more. */
   regionGone(handler: number): void {
     this.statistics.goneRegions++;
+    this.release(handler);
+  }
+
+  /** The region has been translated again: no record names this handler any more. */
+  regionReplaced(handler: number): void {
+    this.statistics.replacedRegions++;
     this.release(handler);
   }
 
@@ -182,7 +200,13 @@ export class Translator {
     this.parts.handlers.releasePlace(handler);
   }
 
-  private translate(page: CodePage, offset: number, around: CodeAround, port: TranslationPort | undefined): boolean {
+  private translate(
+    page: CodePage,
+    offset: number,
+    around: CodeAround,
+    port: TranslationPort | undefined,
+    effort: Effort = 'quick',
+  ): boolean {
     const { handlers, batches, threshold, untaken, heat } = this.parts;
     const place = placeOf(page.page, offset);
     if (page.codeSize !== 64 || this.waitingPlaces.has(place)) return false;
@@ -193,10 +217,9 @@ export class Translator {
       this.crowded = true;
       return false;
     }
-    const pages = pagesAround(page.page, (delta) => around.page(delta));
     // What is translated before it runs has no past to go by.
-    const tables = threshold === 0 ? undefined : pages.map((number) => (number < 0 ? 0 : this.parts.tableOf(number)));
-    const job: RegionJob = { handler, offset, pages, tables, heat: tables === undefined ? 0 : heat, untaken };
+    const past = threshold === 0 ? { tables: undefined, heat: 0 } : { tables: this.parts.tables, heat };
+    const job: RegionJob = { handler, offset, page: page.page, effort, around, ...past, untaken };
     this.waiting.set(handler, job);
     this.waitingPlaces.add(place);
     if (port !== undefined) {
@@ -242,15 +265,15 @@ export class Translator {
   private install(job: RegionJob, region: TranslatedRegion): boolean {
     const { parts } = this;
     const pages = new Map<number, CodePage>();
-    const pageAt = (delta: number): CodePage | undefined => {
-      const page = pages.get(delta) ?? parts.codePage(job.pages[REACH + delta]!);
+    const pageAt = (delta: number, number: number): CodePage | undefined => {
+      const page = pages.get(delta) ?? parts.codePage(number);
       if (page !== undefined) pages.set(delta, page);
       return page;
     };
-    const home = pageAt(0);
+    const home = pageAt(0, job.page);
     if (home === undefined) return false;
-    const isCurrent = ({ delta, offset, bytes }: CodeBytes): boolean => {
-      const page = pageAt(delta);
+    const isCurrent = ({ delta, page: number, offset, bytes }: CodeBytes): boolean => {
+      const page = pageAt(delta, number);
       return page !== undefined && parts.watchCode(page, offset, bytes);
     };
     if (!region.code.every(isCurrent)) {
@@ -262,7 +285,7 @@ export class Translator {
     return parts.install(
       home,
       job.offset,
-      region,
+      job,
       [...pages].map(([delta, codePage]) => ({ delta, codePage })),
     );
   }
@@ -271,17 +294,11 @@ export class Translator {
     const job = this.waiting.get(handler);
     if (job === undefined) throw new Error('a region that nobody has asked for');
     this.waiting.delete(handler);
-    this.waitingPlaces.delete(placeOf(job.pages[REACH]!, job.offset));
+    this.waitingPlaces.delete(placeOf(job.page, job.offset));
     return job;
   }
 }
 
 function placeOf(page: number, offset: number): number {
   return page * 4096 + offset;
-}
-
-function pagesAround(home: number, page: (delta: number) => number | undefined): number[] {
-  const pages: number[] = [];
-  for (let delta = -REACH; delta <= REACH; delta++) pages.push(delta === 0 ? home : (page(delta) ?? -1));
-  return pages;
 }

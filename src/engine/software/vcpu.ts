@@ -34,7 +34,7 @@ import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
 import { BatchTranslator } from './batch-translator.ts';
 import * as bulk from './bulk-string.ts';
-import { CodeCache, type CodePage } from './code-cache.ts';
+import { CodeCache, type CodePage, type InstalledRegion } from './code-cache.ts';
 import { CpuState } from './cpu-state.ts';
 import { floatRuntime } from './float-runtime.ts';
 import { formOf, writeOperands } from './forms.ts';
@@ -48,12 +48,14 @@ import type { RuntimeFunctions } from './runtime-functions.ts';
 import * as system from './system-registers.ts';
 import { TierClock } from './tier-clock.ts';
 import * as transfer from './transfers.ts';
-import type { TranslationPort } from './translation.ts';
-import { type CodeAround, Translator } from './translator.ts';
+import type { CodeAround, TranslationPort } from './translation.ts';
+import { Translator } from './translator.ts';
 import { X87 } from './x87.ts';
 
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
 const DEFAULT_SAMPLES = 10;
+/** A few milliseconds. */
+const DEFAULT_THOROUGH_SAMPLES = 100;
 /** A place that is jumped to so often counts as sampled once. */
 const JUMPS_PER_SAMPLE = 1000;
 
@@ -81,6 +83,8 @@ export interface SoftwareVcpuOptions {
   readonly cpuid: Omit<CpuidContext, 'osxsave'>;
   /** Polls at one place before it is translated: 0 is before it first runs, Infinity never. */
   readonly translateAfterSamples?: number;
+  /** Polls that find a region at work before it is translated again, with what it calls: 100 by default. */
+  readonly translateThoroughlyAfter?: number;
   /** Machine code of translated regions to be kept at most, as an estimate: 256 MiB by default. */
   readonly codeCacheBytes?: number;
   /** Translates on another thread; without one regions are made on this one. */
@@ -162,6 +166,7 @@ export class SoftwareVcpu implements Vcpu {
         this.cpu.set32(STATE.codeChanged, 1);
       },
       regionGone: (handler) => this.translator.regionGone(handler),
+      regionReplaced: (handler) => this.translator.regionReplaced(handler),
     });
     this.mmu.attachCode(this.code);
     this.mmu.codeMoved = () => this.codeMoved();
@@ -217,14 +222,15 @@ export class SoftwareVcpu implements Vcpu {
       batches: new BatchTranslator(memory, decode),
       port: options.translation,
       threshold: options.translateAfterSamples ?? DEFAULT_SAMPLES,
+      thoroughThreshold: options.translateThoroughlyAfter ?? DEFAULT_THOROUGH_SAMPLES,
       untaken: this.hotAfter,
       heat: layout.heatOffset,
       codePage: (page) => this.code.page(page, 64),
-      tableOf: (page) => this.code.tableOf(page, 64),
+      tables: this.code.tables,
       watchCode: (page, offset, bytes) => this.code.watchCode(page, offset, bytes),
-      install: (page, offset, { handler }, others) => {
+      install: (page, offset, { handler, effort }, others) => {
         if (this.code.record(page, offset) === 0) return false;
-        return this.code.install(page, offset, handler, others) !== 0;
+        return this.code.install(page, offset, handler, others, effort === 'thorough') !== 0;
       },
       removeRegions: (handlers) => this.code.removeRegions(handlers),
       maximumCodeBytes: options.codeCacheBytes ?? DEFAULT_CODE_CACHE_BYTES,
@@ -448,18 +454,17 @@ export class SoftwareVcpu implements Vcpu {
     this.cpu.set32(STATE.codeEpoch, user ? (this.userEpoch << 1) | 1 : this.supervisorEpoch << 1);
   }
 
-  /** The code around an address of the present address space. */
+  /** The page of an address of the present address space. */
   private around(linear: bigint): CodeAround {
-    return {
-      page: (delta) => {
-        const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
-        const low = Number(at & 0xfffff000n) | 0;
-        const high = Number(at >> 32n) | 0;
-        const page = this.mmu.peekCode(low, high);
-        if (page !== undefined) this.noteCode(low, high);
-        return page;
-      },
-    };
+    const { cpu } = this;
+    const root = (cpu.getLow(STATE.cr3) & ~0xfff) >>> 0;
+    return { linear: linear & ~0xfffn, root, user: cpu.get32(STATE.cpl) === 3 };
+  }
+
+  /** The page that a region at work begins in; undefined when that is not the one that codePage names. */
+  private aroundRegion({ home }: InstalledRegion): CodeAround | undefined {
+    const linear = this.cpu.get(STATE.codePage);
+    return this.physicalCodePage(linear, 0) === home.page ? this.around(linear) : undefined;
   }
 
   /** The physical page `delta` pages from an address, if code there has been executed and can be now. */
@@ -474,6 +479,8 @@ export class SoftwareVcpu implements Vcpu {
     const linear = this.cpu.get(STATE.codePage);
     for (const { delta, codePage } of region.others) {
       if (this.physicalCodePage(linear, delta) !== codePage.page) return false;
+      const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
+      this.noteCode(Number(at & 0xfffff000n) | 0, Number(at >> 32n) | 0);
     }
     const { view, base } = this;
     view.setUint32(record + REGION_RECORD.verifiedEpoch, this.cpu.get32(STATE.codeEpoch), true);
@@ -504,7 +511,8 @@ export class SoftwareVcpu implements Vcpu {
   private noteTier(record: number): number {
     const handler = record === 0 ? 0 : this.view.getUint16(record + RECORD.handler, true);
     const translated = handler >= FIRST_REGION;
-    if (translated) this.translator.used(handler);
+    const region = translated ? this.code.regionAt(record) : undefined;
+    if (region !== undefined) this.translator.used(region, () => this.aroundRegion(region));
     return this.tiers.poll(translated);
   }
 
