@@ -175,19 +175,41 @@ export class Mmu implements LinearMemory {
   private nextSet = 0;
   private readonly setOwners = new Array<number>(TLB_SETS).fill(-1);
 
-  /** The TLB that regions use, or an entry of it, is about to be another. */
+  /** The stack's pages of the classes that are not in use: a system call and its return go from one to another. */
+  private readonly stackPages = Array.from({ length: TLB_CLASSES }, () => ({ low: 0, high: NO_PAGE_HIGH, host: 0 }));
+
+  /** Entries of TLBs are about to be others. */
   forgetStackPage(): void {
-    const state = this.cpu.offset >> 2;
-    this.words[state + STACK_PAGE] = 0;
-    this.words[state + STACK_PAGE + 1] = NO_PAGE_HIGH;
-    this.words[state + STACK_HOST] = 0;
+    this.setStackPage(0, NO_PAGE_HIGH, 0);
+    for (const page of this.stackPages) page.high = NO_PAGE_HIGH;
   }
 
-  /** Makes the TLB at this host offset the one in use. */
+  private setStackPage(low: number, high: number, host: number): void {
+    const state = this.cpu.offset >> 2;
+    this.words[state + STACK_PAGE] = low;
+    this.words[state + STACK_PAGE + 1] = high;
+    this.words[state + STACK_HOST] = host;
+  }
+
+  private classOf(tlb: number): number {
+    return ((tlb - this.layout.tlbOffset) / TLB.sizeBytes) % TLB_CLASSES;
+  }
+
+  /** Makes the TLB at this host offset, of the set in use, the one in use. */
   useTlb(tlb: number): void {
-    if (words32(this.cpu, TLB_POINTER) === tlb) return;
+    const before = words32(this.cpu, TLB_POINTER);
+    if (before === tlb) return;
+    const { words, stackPages } = this;
+    const state = this.cpu.offset >> 2;
+    const left = stackPages[this.classOf(before)];
+    if (left !== undefined) {
+      left.low = words[state + STACK_PAGE]!;
+      left.high = words[state + STACK_PAGE + 1]!;
+      left.host = words[state + STACK_HOST]!;
+    }
     this.cpu.set32(STATE.tlb, tlb);
-    this.forgetStackPage();
+    const { low, high, host } = stackPages[this.classOf(tlb)]!;
+    this.setStackPage(low, high, host);
   }
 
   private clearTlbs(): void {
