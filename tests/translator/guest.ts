@@ -97,7 +97,7 @@ export interface Outcome {
   readonly accesses: readonly string[];
 }
 
-/** Jumps that a program may take before it counts as endless. */
+/** Jumps that a program may take before it counts as endless, and for which it is disturbed. */
 const MAXIMUM_JUMPS = 300_000;
 
 class ProgramHost implements VcpuHost {
@@ -135,7 +135,9 @@ class ProgramHost implements VcpuHost {
       return true;
     }
     const { mode, random } = this;
-    if (!mode.disturbed) return false;
+    // Interrupts use up jumps too, nearly all where breakpoints make a turn of every instruction: the rest is the
+    // program's alone.
+    if (!mode.disturbed || this.jumps > MAXIMUM_JUMPS) return false;
     if (this.interruptible && random.chance(0.3)) this.pending = random.pick(Object.values(INTERRUPT));
     if (random.chance(0.02)) this.dropCode();
     return random.chance(0.1);

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ALL_MODES, runCampaign } from './campaign.ts';
+import { Code } from './code.ts';
 import { Comparison } from './comparison.ts';
 import { generateProgram } from './generator.ts';
 import { MODES } from './guest.ts';
-import { layOut } from './program.ts';
+import { layOut, type Program } from './program.ts';
 
 // Few programs on two engines with every run of the tests; BULKHEAD_TRANSLATE=first asks for many on all of them.
 const thorough = process.env.BULKHEAD_TRANSLATE === 'first';
@@ -32,6 +33,26 @@ test('random programs are translated, and meet exceptions', () => {
     assert.ok(regions > 5, `${mode.name}: ${regions} regions`);
   }
   assert.equal(comparison.guest(MODES.interpreted).vcpu.translator.regions, 0);
+});
+
+/** Kernel code alone, with interrupts. */
+function handMade(code: Code): Program {
+  const rest = { user: false, interrupts: true, mainCalls: [], functions: [], table: [] };
+  return { ...generateProgram('1/0'), ...rest, features: ['control'], mainEnd: code };
+}
+
+test('a program that ends is not endless with interrupts between its single steps', () => {
+  // mov eax, 0x401; mov dr7, rax: a breakpoint at 0 that nobody meets
+  // mov ecx, 50000; loop: dec ecx; jnz loop; int 0x81
+  const code = new Code().raw(0xb8, 1, 4, 0, 0, 0x0f, 0x23, 0xf8, 0xb9, 0x50, 0xc3, 0, 0, 0xff, 0xc9, 0x75, 0xfc);
+  const verdict = new Comparison([MODES.mixedDisturbed]).compare(handMade(code.int(0x81)));
+  assert.equal(verdict.kind, 'same', JSON.stringify(verdict, undefined, 2));
+});
+
+test('a program that does not end is endless with interrupts too', () => {
+  // loop: jmp loop
+  const { exit } = new Comparison([]).guest(MODES.mixedDisturbed).run(layOut(handMade(new Code().raw(0xeb, 0xfe))));
+  assert.equal(exit.kind, 'endless');
 });
 
 test('a program depends on its name alone', () => {
