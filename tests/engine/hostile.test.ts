@@ -53,7 +53,9 @@ class Target {
     const cpuid = { apicId: 0, cpuCount: 2, tscHz: 1_000_000_000, apicBusHz: 1_000_000_000 };
     this.memory = new GuestMemory(memory, GUEST_RAM_OFFSET, RAM_BYTES);
     const limit = recordsBytes === undefined ? {} : { recordsBytes };
-    this.vcpu = new SoftwareVcpu({ memory, ramBytes: RAM_BYTES, host: this.host, count: 2, cpuid, ...limit });
+    // By time a run would have more polls on a slow host.
+    const options = { ramBytes: RAM_BYTES, count: 2, cpuid, pollInterval: 64, ...limit };
+    this.vcpu = new SoftwareVcpu({ memory, host: this.host, ...options });
   }
 
   guest(mode: GuestMode, code: string | Uint8Array): Guest {

@@ -12,7 +12,7 @@ function settle(interval: PollInterval, msPerJump: number): number {
 
 test('slow and quick jumps are polled within 100 microseconds', () => {
   const interval = new PollInterval();
-  for (const nsPerJump of [500, 1, 20, 400, 3, 100]) {
+  for (const nsPerJump of [500, 1, 20, 400, 3, 20_000, 100]) {
     const elapsedMs = settle(interval, nsPerJump / 1e6);
     assert.ok(elapsedMs <= 0.1, `${nsPerJump} ns a jump: ${elapsedMs} ms`);
   }
@@ -22,6 +22,27 @@ test('quick jumps are not polled all the time', () => {
   const interval = new PollInterval();
   settle(interval, 1e-6);
   assert.ok(interval.current >= 1024);
+});
+
+test('a loop that becomes slow is polled late once', () => {
+  const interval = new PollInterval();
+  settle(interval, 1e-6);
+  interval.adapt(interval.current * 5e-3);
+  assert.ok(interval.current * 5e-3 <= 0.1, `${interval.current} jumps of 5 microseconds`);
+});
+
+test('a poll that comes early tells nothing of how long the interval would be', () => {
+  const interval = new PollInterval();
+  settle(interval, 1e-4);
+  const settled = interval.current;
+  for (let k = 0; k < 10; k++) {
+    interval.cut(settled - 10);
+    interval.adapt(10 * 1e-4);
+  }
+  assert.equal(interval.current, settled);
+  interval.cut(settled / 2);
+  interval.adapt(settled * 1e-3);
+  assert.ok(interval.current * 2e-3 <= 0.1, `${interval.current} jumps of 2 microseconds`);
 });
 
 test('a fixed interval stays', () => {

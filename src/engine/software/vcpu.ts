@@ -653,7 +653,7 @@ export class SoftwareVcpu implements Vcpu {
   /** A device may have raised an interrupt: it is taken at the next jump instead of the next poll. */
   private noticeInterrupt(): void {
     if (!this.host.interruptPending()) return;
-    this.view.setInt32(this.base + STATE.budget.offset, 0, true);
+    this.cutBudget();
     this.cpu.set32(STATE.interruptWaiting, 1);
   }
 
@@ -663,7 +663,14 @@ export class SoftwareVcpu implements Vcpu {
     const wanted = wantsLoop || this.slow || cpu.get32(STATE.codeSize) !== 64;
     if (!wanted && ((this.eflagsSystem & EFLAGS.IF) === 0 || !this.host.interruptPending())) return;
     this.loopWanted = true;
-    this.view.setInt32(this.base + STATE.budget.offset, 0, true);
+    this.cutBudget();
+  }
+
+  /** The next jump polls. */
+  private cutBudget(): void {
+    const at = this.base + STATE.budget.offset;
+    this.pollInterval.cut(this.view.getInt32(at, true));
+    this.view.setInt32(at, 0, true);
   }
 
   /** The record at rip, and codePage set; 0 when the run loop has to act first. Throws GuestFault. */
@@ -1122,6 +1129,7 @@ export class SoftwareVcpu implements Vcpu {
     if (this.halted || budget <= 0) {
       if (this.host.poll()) return { kind: 'interrupted' };
       this.translator.collect();
+      if (this.slow) this.pollInterval.adapt(this.noteTier(0));
       budget = this.pollInterval.current;
       this.polled = true;
     }
@@ -1165,7 +1173,7 @@ export class SoftwareVcpu implements Vcpu {
       if (record !== 0) {
         if (this.polled) {
           this.polled = false;
-          this.noteTier(record);
+          this.pollInterval.adapt(this.noteTier(record));
           const around = this.around(this.cpu.get(STATE.rip));
           if (this.translator.sample(this.resolvedPage!, this.resolvedOffset, around)) record = this.resolve();
         }
