@@ -130,7 +130,7 @@ class ProgramHost implements VcpuHost {
   poll(): boolean {
     this.jumps += this.mode.pollInterval;
     // Others count a little differently; they get more, so that only what the interpreter ends is compared.
-    if (this.jumps > MAXIMUM_JUMPS * (this.mode === MODES.interpreted ? 1 : 3)) {
+    if (this.jumps > MAXIMUM_JUMPS * (this.mode === MODES.interpreted ? 1 : 10)) {
       this.endless = true;
       return true;
     }

@@ -24,6 +24,11 @@ const MAXIMUM_TURNS = 4096;
 /** Bytes that a call in 64-bit code moves at most: some microseconds. */
 const MAXIMUM_BYTES = 0x1_0000;
 
+/** As long as a jump takes, so many bytes are moved. */
+const BYTES_PER_JUMP = 64;
+/** What comes to a call by the slower way besides: the walks of the page tables. */
+const JUMPS_PER_CALL = 32;
+
 export interface BulkContext {
   readonly memory: BulkMemory;
   readonly cpu: CpuState;
@@ -157,6 +162,7 @@ function moveUsual(c: BulkContext, size: number): boolean {
     raise(words, state + 2 * RSI, length);
     raise(words, state + 2 * RDI, length);
     raise(words, state + 2 * RCX, -length / size);
+    c.cpu.charge(Math.ceil(length / BYTES_PER_JUMP));
     left -= length;
     done = true;
   }
@@ -179,6 +185,7 @@ function storeUsual(c: BulkContext, size: number): boolean {
     c.memory.fill(target, offset + RAX * 8, length, size);
     raise(words, state + 2 * RDI, length);
     raise(words, state + 2 * RCX, -length / size);
+    c.cpu.charge(Math.ceil(length / BYTES_PER_JUMP));
     left -= length;
     done = true;
   }
@@ -209,7 +216,7 @@ export function repMovs(c: BulkContext, size: number, address: number, segment: 
       finish(c, address, size, 1, backwards, true);
       return;
     }
-    copy(c.bytes, from, to, length, size, backwards);
+    copy(c, from, to, length, size, backwards);
   }
   finish(c, address, size, Math.max(turns, 1), backwards, true);
 }
@@ -229,21 +236,35 @@ function storeOne(c: BulkContext, to: Pointer, size: number): void {
   c.mmu.storeSpecial(to.low, to.high, size);
 }
 
-/** Element by element where the ranges overlap so that a later element reads what an earlier one wrote. */
-function copy(bytes: Uint8Array, from: number, to: number, length: number, size: number, backwards: boolean): void {
+/**
+ * Copies as if element by element. Where later elements read what earlier ones wrote, the first `distance` bytes come
+ * again and again: each copy takes all that has been written.
+ */
+function copy(c: BulkContext, from: number, to: number, length: number, size: number, backwards: boolean): void {
+  const { memory } = c;
   const distance = backwards ? from - to : to - from;
   if (distance <= 0 || distance >= length) {
-    bytes.copyWithin(to, from, from + length);
-    return;
-  }
-  for (let done = 0; done < length; done += size) {
-    const at = backwards ? length - size - done : done;
-    bytes.copyWithin(to + at, from + at, from + at + size);
+    memory.copy(to, from, length);
+  } else if (distance >= size) {
+    const [firstTo, firstFrom] = backwards ? [to + length - distance, from + length - distance] : [to, from];
+    memory.copy(firstTo, firstFrom, distance);
+    for (let done = distance; done < length; done *= 2) {
+      const more = Math.min(done, length - done);
+      if (backwards) memory.copy(to + length - done - more, to + length - more, more);
+      else memory.copy(to + done, to, more);
+    }
+  } else {
+    // Elements overlap with their own copies.
+    for (let done = 0; done < length; done += size) {
+      const at = backwards ? length - size - done : done;
+      memory.copy(to + at, from + at, size);
+    }
   }
 }
 
 function finish(c: BulkContext, address: number, size: number, turns: number, backwards: boolean, both: boolean): void {
   const by = backwards ? -turns * size : turns * size;
+  c.cpu.charge(JUMPS_PER_CALL + Math.ceil((turns * size) / BYTES_PER_JUMP));
   if (both) advance(c, RSI, address, by);
   advance(c, RDI, address, by);
   advance(c, RCX, address, -turns);

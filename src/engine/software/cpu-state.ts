@@ -12,6 +12,7 @@ const FLAG_N = STATE.flagN.offset >> 2;
 const FLAG_C = STATE.flagC.offset >> 2;
 const FLAG_A = STATE.flagA.offset >> 2;
 const SYSTEM_FLAGS = STATE.systemFlags.offset >> 2;
+const BUDGET = STATE.budget.offset >> 2;
 const SIGN = 0x8000_0000 | 0;
 
 export class CpuState {
@@ -46,6 +47,12 @@ export class CpuState {
 
   set32(field: U32Field, value: number): void {
     this.view.setUint32(this.offset + field.offset, value, true);
+  }
+
+  /** What has been done counts as so many jumps, some 8 ns each: the next poll comes the sooner. */
+  charge(jumps: number): void {
+    const at = (this.offset >> 2) + BUDGET;
+    this.words[at] = this.words[at]! - jumps;
   }
 
   gpr(index: number): bigint {

@@ -43,6 +43,9 @@ export type FloatRuntimeName =
   | 'pcmpstr'
   | 'crypto';
 
+/** The jumps that take as long as an operation in software, some 300 ns. */
+const OPERATION_JUMPS = 32;
+
 /** Operations of x87Environment, as lift/x87.ts numbers them. */
 export const ENVIRONMENT_OPERATION = { fnstenv: 0, fldenv: 1, fnsave: 2, frstor: 3 } as const;
 
@@ -103,6 +106,7 @@ export function floatRuntime(c: FloatParts): Pick<RuntimeFunctions, FloatRuntime
   };
   return {
     x87: (operation, operand, low, high) => {
+      cpu.charge(OPERATION_JUMPS);
       const outcome = x87.execute(operation, operand, BigInt.asUintN(64, low), high & 0xffff);
       if (outcome === X87_OUTCOME.PENDING) throw new GuestFault(MF);
       if (!CONTROL_OPERATIONS.has(operation)) note();
@@ -140,10 +144,17 @@ export function floatRuntime(c: FloatParts): Pick<RuntimeFunctions, FloatRuntime
     mmxEnter: (register) => x87.enterMmx(register < 0 ? -1 : (register - X87_OFFSET) >> 4),
     emms: () => x87.emms(),
     sseExact: (operation, immediate) => {
+      cpu.charge(OPERATION_JUMPS);
       if (!sseExact(view, base, operation, immediate)) return;
       throw new GuestFault((cpu.getLow(STATE.cr4) & CR4.OSXMMEXCPT) !== 0 ? XM : UD);
     },
-    pcmpstr: (immediate, first, second) => compareStrings(view, base, immediate, first, second),
-    crypto: (operation, immediate) => computeCrypto(view, base, operation, immediate),
+    pcmpstr: (immediate, first, second) => {
+      cpu.charge(OPERATION_JUMPS);
+      return compareStrings(view, base, immediate, first, second);
+    },
+    crypto: (operation, immediate) => {
+      cpu.charge(OPERATION_JUMPS);
+      computeCrypto(view, base, operation, immediate);
+    },
   };
 }
