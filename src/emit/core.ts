@@ -1033,6 +1033,8 @@ function nestedCall(imports: Imports): FunctionWriter {
   pushSetRip(f, 2);
   pushLeave(f);
   f.end();
+  // Calls and returns alone, as in a recursion like a tree, would meet no other poll.
+  pushPoll(f, imports, 2);
   loadField(f, 'expectedReturn');
   f.set(expected);
   loadField(f, 'codePage');
