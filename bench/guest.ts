@@ -143,6 +143,14 @@ export class Guest {
     };
   }
 
+  /** What is resident now, the largest mapping's part of it, and what the peer has counted since its start. */
+  async look(): Promise<{ residentBytes: number; largestMappingBytes: number; counters: Counters | null }> {
+    const counters = await this.readCounters();
+    const mappings = readFileSync(`/proc/${this.child.pid}/smaps`, 'latin1').matchAll(/^Rss:\s+(\d+) kB$/gm);
+    const largestMappingBytes = Math.max(...[...mappings].map(([, kibibytes]) => Number(kibibytes))) * 1024;
+    return { residentBytes: this.memoryBytes('VmRSS'), largestMappingBytes, counters };
+  }
+
   /** Ends the process; what the guest would still do does not matter. */
   async close(): Promise<void> {
     if (this.ended !== undefined) return;
@@ -211,8 +219,12 @@ export class Guest {
   }
 
   private peakMemoryBytes(): number {
+    return this.memoryBytes('VmHWM');
+  }
+
+  private memoryBytes(name: 'VmHWM' | 'VmRSS'): number {
     const status = readFileSync(`/proc/${this.child.pid}/status`, 'latin1');
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+    return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024;
   }
 
   /** A process that does not would end of it. */

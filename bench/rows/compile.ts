@@ -24,6 +24,21 @@ while [ $i -lt ${count} ]; do i=$((i + 1)); tcc -o /tmp/generated /bench/generat
   ];
 }
 
+/** The compiler in a loop for some time: every turn makes code, runs it and throws it away. */
+export function compileFor(seconds: number): Row {
+  const [row] = compileRows('quick');
+  return {
+    ...row!,
+    summary: `tcc: again and again for ${seconds} s`,
+    work: `end=$(($(cut -d. -f1 /proc/uptime) + ${seconds})); wrong=0
+while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do
+  tcc -o /tmp/generated /bench/generated.c && [ "$(/tmp/generated)" = ${generatedResult()} ] || wrong=$((wrong + 1))
+done
+echo $wrong wrong`,
+    expected: '0 wrong',
+  };
+}
+
 function generatedFile(): string {
   const functions = Array.from({ length: FUNCTIONS }, (_, n) => functionText(n)).join('');
   const calls = Array.from({ length: FUNCTIONS }, (_, n) => `  sum = function_${n}(sum, ${n});\n`).join('');
