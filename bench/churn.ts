@@ -15,15 +15,23 @@ const HELP = `Usage: npm run bench:churn -- [options]
 
 Boots Debian, lets tcc compile a file and run the result again and again, and prints what the machine's process takes.
 
-  --seconds N  how long (default 600)
-  --every N    seconds between two lines (default 60)
-  --json       prints a line of JSON each time, with all that the engine counts
-  --help       prints this
+  --seconds N        how long (default 600)
+  --every N          seconds between two lines (default 60)
+  --code-cache SIZE  as for bulkhead run: with little room, code is evicted all the time
+  --json             prints a line of JSON each time, with all that the engine counts
+  --help             prints this
 `;
 
 const MEBIBYTE = 1 << 20;
 
-async function churn(seconds: number, everySeconds: number, asJson: boolean): Promise<void> {
+interface ChurnOptions {
+  readonly seconds: number;
+  readonly everySeconds: number;
+  readonly codeCache: string | undefined;
+  readonly asJson: boolean;
+}
+
+async function churn({ seconds, everySeconds, codeCache, asJson }: ChurnOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bulkhead-churn-'));
   process.once('exit', () => rmSync(folder, { recursive: true }));
   const row = compileFor(seconds);
@@ -44,7 +52,9 @@ async function churn(seconds: number, everySeconds: number, asJson: boolean): Pr
   };
   const options = { peers: [bulkhead], rows: [row], boot: false, runs: 1, onProgress: () => {} };
   const [prepared] = await prepareGuests(options, folder);
-  const guest = new Guest(prepared!.commandLine);
+  const { commandLine } = prepared!;
+  const room = codeCache === undefined ? [] : ['--code-cache', codeCache];
+  const guest = new Guest({ ...commandLine, args: [...commandLine.args, ...room] });
   try {
     await guest.boot();
     const startMs = performance.now();
@@ -73,9 +83,17 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '600' },
     every: { type: 'string', default: '60' },
+    'code-cache': { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 if (values.help) process.stdout.write(HELP);
-else await churn(Number(values.seconds), Number(values.every), values.json);
+else {
+  await churn({
+    seconds: Number(values.seconds),
+    everySeconds: Number(values.every),
+    codeCache: values['code-cache'],
+    asJson: values.json,
+  });
+}

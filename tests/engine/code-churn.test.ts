@@ -17,7 +17,7 @@ test('a guest that makes code again and again takes no more memory for it', () =
 });
 
 test('modules make room for others where machine code is bounded', () => {
-  const churn = new CodeChurn({ codeCacheBytes: 40_000 });
+  const churn = new CodeChurn({ codeCacheBytes: 200_000 });
   churn.run(600);
   assert.ok(churn.vcpu.statistics().evictedRegions! > 0, 'nothing was evicted');
 });

@@ -83,7 +83,7 @@ export const MODES = {
   crowded: {
     name: 'translated first, little machine code',
     translateAfterSamples: 0,
-    codeCacheBytes: 60_000,
+    codeCacheBytes: 300_000,
     pollInterval: 29,
     disturbed: false,
   },
