@@ -7,7 +7,7 @@ import { RUNTIME, type RuntimeName, type RuntimeSignature } from '../ir/runtime.
 import { FunctionWriter, type LaneName, type MemoryName, type PureName, type WasmType } from '../wasm/encoder.ts';
 import { pushBaseSum, pushDispatch, pushIndexedSum, pushNotCanonical } from './core.ts';
 import type { CoreName, Imports } from './imports.ts';
-import { BRANCH_COUNT, RECORD, TLB } from './record.ts';
+import { BRANCH_COUNT, BRANCH_JUMPS, RECORD, TLB } from './record.ts';
 
 const CPU = 0;
 const REC = 1;
@@ -740,10 +740,14 @@ export class HandlerEmitter {
     f.memory('i32.load', RECORD.link);
     f.tee(link);
     f.if(undefined, 'likely');
+    f.get(CPU);
     this.loadField('budget');
-    f.i32(1);
+    f.get(REC);
+    f.memory('i32.load16_u', BRANCH_JUMPS);
     f.pure('i32.sub');
     f.tee(budget);
+    f.memory('i32.store', STATE.budget.offset);
+    f.get(budget);
     f.get(REC);
     f.memory('i32.load', BRANCH_COUNT);
     f.i32(1);
@@ -753,9 +757,6 @@ export class HandlerEmitter {
     f.i32(0);
     f.pure('i32.ge_s');
     f.if(undefined, 'likely');
-    f.get(CPU);
-    f.get(budget);
-    f.memory('i32.store', STATE.budget.offset);
     f.get(REC);
     f.get(count);
     f.memory('i32.store', BRANCH_COUNT);

@@ -61,6 +61,8 @@ export const REGION_RECORD = {
 
 /** Of a direct branch, which has no displacement: i32, how often it may still be taken before its target is hot. */
 export const BRANCH_COUNT = RECORD.displacement;
+/** Of a direct branch, which has no register: u16, the jumps that it counts as, more at the end of a long loop. */
+export const BRANCH_JUMPS = RECORD.r0;
 
 /** Counters of where indirect jumps go, hashed by address: `entries` x u32 behind the processor's TLBs. */
 export const HEAT = { entriesLog2: 12, sizeBytes: 4 << 12 } as const;

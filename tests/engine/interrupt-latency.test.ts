@@ -22,10 +22,10 @@ interface Work {
 }
 
 /** What has been done before each interrupt, where every poll finds one. */
-function interruptedWork(shape: LoopShape, translateAfterSamples: number): Work[] {
+function interruptedWork(shape: LoopShape, translateAfterSamples: number, pollInterval = POLL_INTERVAL): Work[] {
   const work: Work[] = [{ turns: 0, bytes: 0 }];
   const loop: InterruptedLoop = new InterruptedLoop({
-    ...{ shape, translateAfterSamples, pollInterval: POLL_INTERVAL, turns: TURNS },
+    ...{ shape, translateAfterSamples, pollInterval, turns: TURNS },
     isDue: () => true,
     readTsc: () => 0,
     handled: () => {
@@ -54,4 +54,15 @@ for (const [tier, translateAfterSamples] of Object.entries(TIERS)) {
       }
     });
   }
+}
+
+for (const [tier, translateAfterSamples] of Object.entries(TIERS)) {
+  test(`long loops count as several jumps, ${tier}`, () => {
+    const shape = LOOP_SHAPES.find(({ name }) => name === 'a body of 300 instructions')!;
+    const work = interruptedWork(shape, translateAfterSamples, 64);
+    assert.ok(work.length > INTERRUPTS);
+    for (const [k, { turns }] of work.slice(1).entries()) {
+      assert.ok(turns - work[k]!.turns <= 4, `interrupt ${k}: after ${turns - work[k]!.turns} turns`);
+    }
+  });
 }

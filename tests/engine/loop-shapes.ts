@@ -124,6 +124,13 @@ const FSIN = [0xd9, 0xfe];
 /** fld1; fsin; fcos; fptan; fstp st0; f2xm1; fstp st0 */
 const X87_FUNCTIONS = [0xd9, 0xe8, ...FSIN, 0xd9, 0xff, 0xd9, 0xf2, 0xdd, 0xd8, 0xd9, 0xf0, 0xdd, 0xd8];
 
+/** mov ecx, 100000; dec ecx; jnz; mov ecx, `turns`; body; dec ecx; jnz */
+function quickThenSlow(name: string, turns: number, body: readonly number[]): LoopShape {
+  const quick = [0xb9, ...word(100_000), 0xff, 0xc9, 0x75, 0xfc];
+  const back = [0xff, 0xc9, 0x0f, 0x85, ...word(-(body.length + 8))];
+  return shape(`quick turns, then ${name}`, forever([...quick, 0xb9, ...word(turns), ...body, ...back]));
+}
+
 const PLAIN: readonly LoopShape[] = [
   shape('two instructions', forever([])),
   shape('user code', forever([]), { mode: 'user64' }),
@@ -133,11 +140,13 @@ const PLAIN: readonly LoopShape[] = [
   shape('nested loops', forever([0xb9, 100, 0, 0, 0, 0xff, 0xc9, 0x75, 0xfc])),
   // mov ecx, 100; inner: loop inner
   shape('LOOP', forever([0xb9, 100, 0, 0, 0, 0xe2, 0xfe])),
+  shape('a body of 300 instructions', forever(times(300, 0x48, 0x8d, 0x04, 0x08))),
   shape('a body of 2000 instructions', forever(times(2000, 0x48, 0x8d, 0x04, 0x08))),
   // test esp, esp; jz +0
   shape('a body of 1000 branches not taken', forever(times(1000, 0x85, 0xe4, 0x74, 0))),
   // jmp +5 over what never runs, 50 times
   shape('a body of 50 branches taken', forever(times(50, 0xeb, 1, 0x90))),
+  quickThenSlow('a body of 300 instructions', 2000, times(300, 0x48, 0x8d, 0x04, 0x08)),
   // dec edi; jnz; hlt
   shape('32-bit code', [0x4f, 0x75, 0xfd, HLT], { mode: 'kernel32' }),
   shape('16-bit code', [0x66, 0x4f, 0x75, 0xfc, HLT], { mode: 'real16' }),
@@ -188,14 +197,7 @@ const FLOATING_POINT: readonly LoopShape[] = [
   // fldpi; fld1; 50 times fmul st, st(1); fstp st0 twice
   shape('x87 products', forever([0xd9, 0xeb, 0xd9, 0xe8, ...times(50, 0xd8, 0xc9), 0xdd, 0xd8, 0xdd, 0xd8])),
   shape('x87 functions', forever(times(2, ...X87_FUNCTIONS))),
-  // mov ecx, 100000; dec ecx; jnz; mov ecx, 200; functions; dec ecx; jnz
-  shape(
-    'quick turns, then slow ones',
-    forever([
-      ...[0xb9, ...word(100_000), 0xff, 0xc9, 0x75, 0xfc, 0xb9, ...word(200)],
-      ...[...X87_FUNCTIONS, 0xff, 0xc9, 0x75, 256 - (X87_FUNCTIONS.length + 4)],
-    ]),
-  ),
+  quickThenSlow('x87 functions', 200, X87_FUNCTIONS),
   // mov eax, 1; movq xmm0, rax; 100 times addsd xmm0, xmm0
   shape(
     'denormal sums',

@@ -10,7 +10,7 @@ import {
   type RegisterOperand,
   SEGMENT_INDEX,
 } from '../../decode/instruction.ts';
-import { ADDRESS_SIZE_CODE, BRANCH_COUNT, RECORD } from '../../emit/record.ts';
+import { ADDRESS_SIZE_CODE, BRANCH_COUNT, BRANCH_JUMPS, RECORD } from '../../emit/record.ts';
 import type { AddressShape, InstructionLift, Location, OperandLift } from '../../ir/builder.ts';
 import {
   FLAT_SEGMENT_OFFSET,
@@ -238,6 +238,10 @@ export function formOf(instruction: Instruction): { key: string; lift: Instructi
   };
 }
 
+const PAGE_BYTES = 4096;
+/** Code that takes as long as a jump, some four instructions. */
+const BYTES_PER_JUMP = 16;
+
 /** Writes everything of a record but its handler. `ip` is the instruction's offset in its page. */
 export function writeOperands(
   view: DataView,
@@ -281,6 +285,7 @@ export function writeOperands(
       case 'relative': {
         view.setBigInt64(record + RECORD.imm0, BigInt(nextIp + operand.displacement), true);
         view.setInt32(record + BRANCH_COUNT, hotAfter, true);
+        view.setUint16(record + BRANCH_JUMPS, jumpsOf(operand.displacement), true);
         const code = long ? 0 : ADDRESS_SIZE_CODE[instruction.operandBytes];
         view.setUint16(record + RECORD.segment, FLAT_SEGMENT_OFFSET | code, true);
         return;
@@ -291,6 +296,11 @@ export function writeOperands(
         return;
     }
   });
+}
+
+/** A branch backwards stands for the code between. */
+function jumpsOf(displacement: number): number {
+  return 1 + Math.floor(Math.min(Math.max(0, -displacement), PAGE_BYTES) / BYTES_PER_JUMP);
 }
 
 function writeMemory(view: DataView, record: number, operand: MemoryOperand, long: boolean, nextIp: number): void {
