@@ -91,14 +91,20 @@ export class FlowGraph {
 
   /** How many loops a block lies in. */
   loopDepth(offset: number): number {
-    const at = this.position.get(offset)!;
     let depth = 0;
-    for (const head of this.loops) {
-      // In reverse postorder a loop's blocks lie between its head and its last back edge.
-      const last = Math.max(...this.predecessors.get(head)!.map((from) => this.position.get(from)!));
-      if (at <= last && this.dominates(head, offset)) depth++;
-    }
+    for (const head of this.loops) if (this.isInLoop(head, offset)) depth++;
     return depth;
+  }
+
+  /** The blocks of the loop at `head`, those of loops in it too. */
+  loopBlocks(head: number): readonly number[] {
+    return this.order.filter((offset) => this.isInLoop(head, offset));
+  }
+
+  private isInLoop(head: number, offset: number): boolean {
+    // In reverse postorder a loop's blocks lie between its head and its last back edge.
+    const last = Math.max(...this.predecessors.get(head)!.map((from) => this.position.get(from)!));
+    return this.position.get(offset)! <= last && this.dominates(head, offset);
   }
 
   /** The merges that a block dominates at once, in reverse postorder. */

@@ -38,6 +38,9 @@ const LEAVE = {
   runLoop: 3,
 } as const;
 
+/** Instructions of a loop that take as long as a jump. */
+const INSTRUCTIONS_PER_JUMP = 16;
+
 const needsState = (name: string): boolean => !STATELESS_RUNTIME.has(name);
 
 /** Whether pages may be elsewhere behind a statement, as far as the region's locals tell. */
@@ -574,12 +577,14 @@ class RegionEmitter extends HandlerEmitter {
     this.f.brIf(this.label(kind, offset), 'unlikely');
   }
 
-  /** budget - 1 at a loop's head; asks the engine when it is used up. */
+  /** The budget falls at a loop's head, by more where the loop is long; asks the engine when it is used up. */
   private poll(offset: number): void {
     const { f } = this;
+    const instructions = (block: number): number => this.flow.blocks.get(block)!.instructions.length;
+    const length = this.graph.loopBlocks(offset).reduce((sum, block) => sum + instructions(block), 0);
     f.get(CPU);
     this.loadField('budget');
-    f.i32(1);
+    f.i32(1 + Math.floor(length / INSTRUCTIONS_PER_JUMP));
     f.pure('i32.sub');
     f.tee(this.budget);
     f.memory('i32.store', STATE.budget.offset);
