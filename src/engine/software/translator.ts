@@ -16,6 +16,9 @@ import type {
   TranslationPort,
 } from './translation.ts';
 
+/** Counts of polls and jumps from before say nothing of what is hot now: a place that took minutes to come to them. */
+const PERIOD_MS = 10_000;
+
 /** What an eviction leaves of the machine code that may be kept. */
 const KEPT_SHARE = 0.75;
 
@@ -31,6 +34,8 @@ export interface TranslatorParts {
   /** RegionJob.untaken and RegionJob.heat. */
   readonly untaken: number;
   readonly heat: number;
+  /** Lets the counters there begin anew, those that have counted anything by 1. */
+  cool(): void;
   /** The table of 64-bit code in a page of RAM; undefined when the pool of records is full. */
   codePage(page: number): CodePage | undefined;
   /** RegionJob.tables. */
@@ -79,6 +84,8 @@ export class Translator {
   private readonly waitingPlaces = new Set<number>();
   private readonly modules = new RegionModules();
   private crowded = false;
+  private period = 0;
+  private readonly sampledIn = new WeakMap<CodePage, number>();
   readonly statistics: TranslatorStatistics = {
     regions: 0,
     translatedInstructions: 0,
@@ -105,9 +112,21 @@ export class Translator {
 
   /** Generated code polls at `offset` of the page. True when that made it a region. */
   sample(page: CodePage, offset: number, around: CodeAround): boolean {
+    this.beginPeriod(page);
     const count = (page.samples.get(offset) ?? 0) + 1;
     page.samples.set(offset, count);
     return count === this.parts.threshold && this.translate(page, offset, around, this.parts.port);
+  }
+
+  /** Forgets what has been counted in the periods before. */
+  private beginPeriod(page: CodePage): void {
+    const { threshold, cool } = this.parts;
+    const period = Math.floor(performance.now() / PERIOD_MS);
+    if (period !== this.period) cool();
+    this.period = period;
+    if (this.sampledIn.get(page) === period) return;
+    this.sampledIn.set(page, period);
+    for (const [offset, count] of page.samples) if (count < threshold) page.samples.delete(offset);
   }
 
   /** The place has been jumped to often. */

@@ -13,7 +13,7 @@ import type { CodeSize, Instruction } from '../../decode/instruction.ts';
 import { createBulkMemory } from '../../emit/bulk-memory.ts';
 import { MAXIMUM_CALL_DEPTH } from '../../emit/core.ts';
 import { FIRST_REGION, type ServiceName } from '../../emit/imports.ts';
-import { RECORD, REGION_RECORD } from '../../emit/record.ts';
+import { HEAT, RECORD, REGION_RECORD } from '../../emit/record.ts';
 import { ALIGNED_16 } from '../../ir/builder.ts';
 import {
   FLAT_SEGMENT_OFFSET,
@@ -225,6 +225,12 @@ export class SoftwareVcpu implements Vcpu {
       thoroughThreshold: options.translateThoroughlyAfter ?? DEFAULT_THOROUGH_SAMPLES,
       untaken: this.hotAfter,
       heat: layout.heatOffset,
+      cool: () => {
+        const heat = this.cpu.words.subarray(layout.heatOffset >> 2, (layout.heatOffset + HEAT.sizeBytes) >> 2);
+        heat.forEach((count, index) => {
+          if (count !== 0) heat[index] = 1;
+        });
+      },
       codePage: (page) => this.code.page(page, 64),
       tables: this.code.tables,
       watchCode: (page, offset, bytes) => this.code.watchCode(page, offset, bytes),
