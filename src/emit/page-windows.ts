@@ -233,11 +233,16 @@ export class PageWindows {
     }
   }
 
-  /** The windows that are asked most, by how many loops they are asked in. */
+  /**
+   * The windows that are asked most, by how many loops they are asked in. Outside loops they would make code larger that
+   * is compiled for a few turns.
+   */
   private choose(graph: FlowGraph, blocks: ReadonlyMap<number, BlockEvents>): PageWindow[] {
     const worth = new Map<number, number>();
     for (const [offset, block] of blocks) {
-      const weight = 8 ** graph.loopDepth(offset);
+      const depth = graph.loopDepth(offset);
+      if (depth === 0) continue;
+      const weight = 8 ** depth;
       PageWindows.walk(block, (_statement, key, writes, fresh) => {
         if (fresh) return;
         const window = key * 2 + (writes ? 1 : 0);

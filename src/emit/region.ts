@@ -829,7 +829,7 @@ class RegionEmitter extends HandlerEmitter {
     const flow = this.place.instruction!;
     this.handOver(flow.spilled);
     f.get(CPU);
-    f.i32(0);
+    f.get(REC);
     pushTarget();
     this.pushAddress(this.place.nextInstruction);
     f.call(this.imports.core.nestedCall);

@@ -18,9 +18,9 @@ import { SEQUENCES } from './sequences.ts';
  */
 const BUDGETS: Readonly<Record<string, Budget>> = {
   'move-and-add': { operations: 36.4, hot: 14.6, work: 3.3, bytes: 90.6 },
-  load: { operations: 80.3, hot: 42, work: 16.4, bytes: 192.4 },
-  store: { operations: 85.9, hot: 55.7, work: 20.9, bytes: 200.1 },
-  modify: { operations: 122, hot: 71, work: 23.6, bytes: 282.9 },
+  load: { operations: 82.2, hot: 39.6, work: 16.9, bytes: 189.7 },
+  store: { operations: 89.4, hot: 43.9, work: 17.7, bytes: 199.6 },
+  modify: { operations: 121.7, hot: 66.7, work: 23.2, bytes: 275.4 },
   'push-and-pop': { operations: 66.8, hot: 39.4, work: 12.9, bytes: 155 },
   'rip-relative': { operations: 85.3, hot: 39.6, work: 14.3, bytes: 201.6 },
   segment: { operations: 86.4, hot: 47.1, work: 16.8, bytes: 201.9 },
@@ -36,8 +36,8 @@ const BUDGETS: Readonly<Record<string, Budget>> = {
   'conditional-move': { operations: 33.6, hot: 15.4, work: 4, bytes: 81.5 },
   'bit-test': { operations: 49.8, hot: 31.1, work: 9.9, bytes: 122.9 },
   call: { operations: 70.7, hot: 47.7, work: 15, bytes: 162.7 },
-  'local-calls': { operations: 68.9, hot: 42.7, work: 14.6, bytes: 157.7 },
-  function: { operations: 58.6, hot: 38, work: 12.4, bytes: 135.8 },
+  'local-calls': { operations: 67.8, hot: 46.4, work: 15, bytes: 156.6 },
+  function: { operations: 59.6, hot: 36.8, work: 12.6, bytes: 134.5 },
   'tail-jump': { operations: 49.1, hot: 26.4, work: 9.3, bytes: 114.5 },
   'jump-table': { operations: 31.6, hot: 19.6, work: 6, bytes: 74.4 },
   'string-copy': { operations: 80, hot: 18, work: 6.7, bytes: 185.4 },

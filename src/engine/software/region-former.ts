@@ -24,7 +24,7 @@ export type Effort = 'single' | 'quick' | 'thorough';
 
 const LIMITS: Readonly<Record<Effort, Limits>> = {
   single: { instructions: 1, calleeInstructions: 0 },
-  quick: { instructions: 400, calleeInstructions: 8 },
+  quick: { instructions: 400, calleeInstructions: 0 },
   thorough: { instructions: 600, calleeInstructions: 60 },
 };
 const MAXIMUM_BLOCKS = 150;
