@@ -25,9 +25,11 @@ export type Effort = 'single' | 'quick' | 'thorough';
 const LIMITS: Readonly<Record<Effort, Limits>> = {
   single: { instructions: 1, calleeInstructions: 0 },
   quick: { instructions: 400, calleeInstructions: 0 },
-  thorough: { instructions: 600, calleeInstructions: 60 },
+  thorough: { instructions: 500, calleeInstructions: 60 },
 };
 const MAXIMUM_BLOCKS = 150;
+/** Of a function that calls itself, in its own region. */
+const MAXIMUM_RECURSIVE_INSTRUCTIONS = 120;
 /** Of a switch that stays within its region; one with more (an interpreter's dispatch) goes out by the jump look-up. */
 const MAXIMUM_LANDINGS = 12;
 const MAXIMUM_JUMP_BYTES = 2 * 4096;
@@ -173,14 +175,18 @@ export interface Region extends RegionCode {
   readonly spans: readonly { readonly first: number; readonly end: number }[];
 }
 
-/** Forms a region from `entry`; undefined when not even its first instruction can be translated. */
+/**
+ * Forms a region from `entry`; undefined when not even its first instruction can be translated, or when nothing comes of
+ * being thorough.
+ */
 export function formRegion(source: CodeSource, entry: number, effort: Effort = 'quick'): Region | undefined {
-  const code = new RegionInstructions(source, LIMITS[effort]);
-  code.follow(entry);
+  const code = new RegionInstructions(source, entry, LIMITS[effort]);
+  code.follow();
   const { decoded, leaders } = code;
   if (!decoded.has(entry)) return undefined;
   const single = effort === 'single';
   const blocks = single ? new Map<number, RegionBlock>() : closeCalls(code);
+  if (effort === 'thorough' && blocks.size === 0) return undefined;
   for (const leader of leaders) {
     if (decoded.has(leader)) blocks.set(leader, buildBlock(decoded, leaders, leader));
   }
@@ -194,19 +200,21 @@ class RegionInstructions {
   readonly decoded = new Map<number, Decoded>();
   readonly leaders = new Set<number>();
   private readonly source: CodeSource;
+  private readonly entry: number;
   private readonly limits: Limits;
   /** Functions that are taken in, or not, by where they begin. */
   private readonly callees = new Map<number, boolean>();
   /** Decoded to see how large a function is. */
   private readonly seen = new Map<number, Decoded | undefined>();
 
-  constructor(source: CodeSource, limits: Limits) {
+  constructor(source: CodeSource, entry: number, limits: Limits) {
     this.source = source;
+    this.entry = entry;
     this.limits = limits;
   }
 
-  follow(entry: number): void {
-    const { source, decoded, leaders } = this;
+  follow(): void {
+    const { source, decoded, leaders, entry } = this;
     const maximum = this.limits.instructions;
     leaders.add(entry);
     const pending = [entry];
@@ -258,9 +266,9 @@ class RegionInstructions {
     return target === offset || !fallsThrough(instruction) || this.source.taken(offset);
   }
 
-  /** Whether a function is small enough for its callers' regions. */
+  /** Whether a function is small enough for its callers' regions, and calls nobody but itself. */
   private isSmall(entry: number): boolean {
-    let small = this.leaders.has(entry) && this.decoded.has(entry) ? true : this.callees.get(entry);
+    let small = this.callees.get(entry);
     if (small === undefined) {
       small = this.measure(entry);
       this.callees.set(entry, small);
@@ -269,17 +277,20 @@ class RegionInstructions {
   }
 
   private measure(entry: number): boolean {
+    const limit = entry === this.entry ? MAXIMUM_RECURSIVE_INSTRUCTIONS : this.limits.calleeInstructions;
     const visited = new Set<number>();
     const pending = [entry];
     let returns = false;
     while (pending.length > 0) {
       let offset = pending.pop()!;
       while (!visited.has(offset)) {
-        if (visited.size === this.limits.calleeInstructions) return false;
+        if (visited.size === limit) return false;
         const found = this.translate(offset);
         if (found === undefined) return false;
         visited.add(offset);
         const { instruction, target, calls } = found;
+        // Registers would be put into memory for a call all the same, and more of them than for the caller's own.
+        if (calls && target !== entry) return false;
         if (instruction.row.lift === 'ret') returns = true;
         if (target !== undefined && !calls && (!fallsThrough(instruction) || this.source.taken(offset))) {
           pending.push(target);
