@@ -34,6 +34,11 @@ export interface VcpuHost {
   waitForInterrupt(): void;
   /** The time-stamp counter, in ticks of tscHz, as a double. Monotonic. */
   readTsc(): number;
+  /**
+   * When poll() next has something to do by itself, for engines that cannot count the guest's work: they set an alarm.
+   * Times are nanoseconds of a monotonic clock; Infinity is never. Without it they poll every half millisecond.
+   */
+  readonly deadline?: { nowNs(): number; nextNs(): number };
 }
 
 export type VcpuExit =
@@ -66,4 +71,6 @@ export interface Vcpu {
   invalidateCode(guestPhysical: number, lengthBytes: number): void;
   /** What the engine has counted so far, by name; names that end in `Ms` are times. */
   statistics?(): Readonly<Record<string, number>>;
+  /** Gives back what the engine holds of the host (descriptors, mappings, timers); nothing may be called afterwards. */
+  close?(): void;
 }
