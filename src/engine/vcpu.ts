@@ -48,8 +48,11 @@ export type VcpuExit =
   | { readonly kind: 'halted-forever' }
   /** A triple fault: the machine resets or stops. */
   | { readonly kind: 'shutdown'; readonly reason: string }
-  /** The engine met a state that it cannot run: a defect of its own. The message has registers and the bytes at RIP. */
-  | { readonly kind: 'internal-error'; readonly message: string };
+  /**
+   * The engine met a state that it cannot run: a defect of its own, unless `hint` says what else to do. The message has
+   * registers and the bytes at RIP.
+   */
+  | { readonly kind: 'internal-error'; readonly message: string; readonly hint?: string };
 
 /** The outcome of one instruction, its exception (if any) intercepted instead of delivered. */
 export type StepResult =

@@ -132,6 +132,7 @@ export interface KvmVmOptions {
 }
 
 const RAM_SLOT = 0;
+const CASCADE_IRQ = 2;
 
 /** One VM: RAM from guest-physical 0 on, in slot 0. It keeps /dev/kvm open until it is closed. */
 export class KvmVm extends KvmDescriptor {
@@ -182,7 +183,32 @@ export class KvmVm extends KvmDescriptor {
       // Port 0x61 as well: its bits hang together with counter 2.
       config.set('flags', ioctls.KVM_PIT_SPEAKER_DUMMY);
       this.exchange(ioctls.KVM_CREATE_PIT2, config);
+      this.routeInterrupts();
     }
+  }
+
+  /** ISA interrupts to both controllers; the timer's reaches pin 2 of the I/O APIC, as the MADT says. */
+  private routeInterrupts(): void {
+    const routes: [gsi: number, irqchip: number, pin: number][] = [];
+    const { PIC_MASTER, PIC_SLAVE, IOAPIC } = ioctls.KVM_IRQCHIP;
+    for (let irq = 0; irq < 16; irq++) {
+      if (irq !== CASCADE_IRQ) routes.push([irq, irq < 8 ? PIC_MASTER : PIC_SLAVE, irq & 7]);
+    }
+    for (let gsi = 0; gsi < structs.KVM_IOAPIC_NUM_PINS; gsi++) {
+      if (gsi !== CASCADE_IRQ) routes.push([gsi, IOAPIC, gsi === 0 ? 2 : gsi]);
+    }
+    const { kvm_irq_routing: head, kvm_irq_routing_entry: layout } = structs;
+    const table = new StructBuffer(head, routes.length * layout.sizeBytes);
+    table.set('nr', routes.length);
+    routes.forEach(([gsi, irqchip, pin], index) => {
+      const at = head.sizeBytes + index * layout.sizeBytes;
+      const entry = new StructBuffer(layout, table.bytes.subarray(at, at + layout.sizeBytes));
+      entry.set('gsi', gsi);
+      entry.set('type', ioctls.KVM_IRQ_ROUTING_IRQCHIP);
+      entry.set('u.irqchip.irqchip', irqchip);
+      entry.set('u.irqchip.pin', pin);
+    });
+    this.exchange(ioctls.KVM_SET_GSI_ROUTING, table);
   }
 
   /**

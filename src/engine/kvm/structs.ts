@@ -208,6 +208,16 @@ export const kvm_irqchip = struct('kvm_irqchip', {
   chip: union({ dummy: ['s8', 512], pic: kvm_pic_state, ioapic: kvm_ioapic_state }),
 });
 
+const kvm_irq_routing_irqchip = struct('kvm_irq_routing_irqchip', { irqchip: 'u32', pin: 'u32' });
+/** Entries for MSIs and others are left out of the union. */
+export const kvm_irq_routing_entry = struct('kvm_irq_routing_entry', {
+  gsi: 'u32',
+  type: 'u32',
+  flags: 'u32',
+  pad: 'u32',
+  u: union({ irqchip: kvm_irq_routing_irqchip, pad: ['u32', 8] }),
+});
+export const kvm_irq_routing = struct('kvm_irq_routing', { nr: 'u32', flags: 'u32' });
 export const kvm_irq_level = struct('kvm_irq_level', { irq: 'u32', level: 'u32' });
 export const kvm_interrupt = struct('kvm_interrupt', { irq: 'u32' });
 
@@ -306,6 +316,9 @@ export const KVM_STRUCTS: readonly StructLayout[] = [
   kvm_pic_state,
   kvm_ioapic_state,
   kvm_irqchip,
+  kvm_irq_routing_irqchip,
+  kvm_irq_routing_entry,
+  kvm_irq_routing,
   kvm_irq_level,
   kvm_interrupt,
   kvm_pit_config,

@@ -107,6 +107,7 @@ export class KvmVcpu implements Vcpu {
   private exitsToPoll = EXITS_PER_POLL;
   private alarmNs = Number.POSITIVE_INFINITY;
   private exitsAtHeartbeat = -1;
+  private closed = false;
   private readonly counts = { exits: 0, portExits: 0, mmioExits: 0, msrExits: 0, halts: 0, kicks: 0, injections: 0 };
 
   constructor(options: KvmVcpuOptions) {
@@ -164,11 +165,22 @@ export class KvmVcpu implements Vcpu {
   }
 
   close(): void {
+    if (this.closed) return;
+    this.closed = true;
     this.alarm.delete();
     // One that has gone off must not reach the next processor of this thread.
     takeKicks();
     this.mapping.unmap();
     this.vcpu.close();
+  }
+
+  /** An ioctl on the processor, for states that are not in VcpuState: the kernel's local APIC. */
+  exchange(ioctl: ioctls.Ioctl, buffer: StructBuffer): void {
+    this.vcpu.exchange(ioctl, buffer);
+  }
+
+  requestNmi(): void {
+    this.vcpu.call(ioctls.KVM_NMI);
   }
 
   statistics(): Readonly<Record<string, number>> {
@@ -202,7 +214,7 @@ export class KvmVcpu implements Vcpu {
   private takeEvents(): VcpuExit | undefined {
     const { host, view } = this;
     if (host.takeNmi()) {
-      this.vcpu.call(ioctls.KVM_NMI);
+      this.requestNmi();
       this.halted = false;
     }
     if (this.kernelChips) return undefined;
@@ -229,19 +241,19 @@ export class KvmVcpu implements Vcpu {
   /** Has the kernel kick this thread when poll() is due. */
   private setAlarm(): void {
     const { deadline } = this.host;
-    const nextNs = deadline?.nextNs() ?? Number.NEGATIVE_INFINITY;
-    // One that comes too early does no harm.
-    if (this.alarmNs <= nextNs || (deadline === undefined && this.alarmNs !== Number.POSITIVE_INFINITY)) return;
+    const isSet = this.alarmNs !== Number.POSITIVE_INFINITY;
     if (deadline === undefined) {
+      if (isSet) return;
       this.alarmNs = 0;
       this.alarm.arm(DEFAULT_POLL_NS / 1e6);
       return;
     }
+    const nextNs = deadline.nextNs();
+    // One that comes too early does no harm.
+    if (isSet && this.alarmNs <= nextNs) return;
     const nowNs = deadline.nowNs();
-    const wantedNs = Math.min(nextNs, nowNs + HEARTBEAT_NS);
-    if (this.alarmNs <= wantedNs) return;
-    this.alarmNs = wantedNs;
-    this.alarm.arm(Math.max(0, wantedNs - nowNs) / 1e6);
+    this.alarmNs = Math.min(nextNs, nowNs + HEARTBEAT_NS);
+    this.alarm.arm(Math.max(0, this.alarmNs - nowNs) / 1e6);
   }
 
   /** One KVM_RUN and the answer to what it came back for. */
@@ -288,8 +300,8 @@ export class KvmVcpu implements Vcpu {
     const word = errnoWord(errno);
     if (word === 'EAGAIN') return undefined;
     if (word !== 'EINTR') {
-      const error = new KvmError(ioctls.KVM_RUN.name, word);
-      return { kind: 'internal-error', message: `${error.message} (${error.hint})\n${this.describe()}` };
+      const { message, hint } = new KvmError(ioctls.KVM_RUN.name, word);
+      return this.internalError(message, hint);
     }
     takeKicks();
     this.counts.kicks++;
@@ -320,16 +332,21 @@ export class KvmVcpu implements Vcpu {
         return { kind: 'shutdown', reason: 'triple fault' };
       case ioctls.KVM_EXIT.FAIL_ENTRY: {
         const code = run.get64('fail_entry.hardware_entry_failure_reason').toString(16);
-        return { kind: 'internal-error', message: `the processor refused the state (0x${code})\n${this.describe()}` };
+        return this.internalError(`the processor refused the guest's state (0x${code})`);
       }
       case ioctls.KVM_EXIT.INTERNAL_ERROR: {
         const suberror = run.get('internal.suberror');
         const what = SUBERRORS[suberror] ?? `KVM reports internal error ${suberror}`;
-        return { kind: 'internal-error', message: `${what}\n${this.describe()}` };
+        return this.internalError(what, 'bulkhead doctor says what this KVM lacks; --engine software has it');
       }
       default:
-        return { kind: 'internal-error', message: `KVM_RUN came back with exit ${reason}\n${this.describe()}` };
+        return this.internalError(`KVM_RUN came back with exit ${reason}`);
     }
+  }
+
+  private internalError(what: string, hint?: string): VcpuExit {
+    const message = `${what}\n${this.describe()}`;
+    return { kind: 'internal-error', message, ...(hint !== undefined && { hint }) };
   }
 
   // Accesses.
