@@ -7,7 +7,13 @@ import { UserError } from '../base/errors.ts';
 import type { TranslationPort } from '../engine/software/translation.ts';
 import type { Decompressor } from '../machine/boot/decompression/decompressor.ts';
 import type { MachineConfig } from '../machine/config.ts';
-import { Machine, type MachineEnvironment, type SerialLine, type Statistics } from '../machine/machine.ts';
+import {
+  Machine,
+  type MachineEnvironment,
+  type MachineParts,
+  type SerialLine,
+  type Statistics,
+} from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
 import { type Channel, CONTROL } from './channel.ts';
 import type { FromMachine } from './messages.ts';
@@ -19,6 +25,8 @@ export interface MachineThreadParts {
   decompressor: Decompressor;
   /** Begins translation on another thread, of code in this memory. Without it the machine's thread translates. */
   startTranslation?(memory: WebAssembly.Memory): TranslationPort;
+  /** Of another engine; the software engine's by default. */
+  machineParts?: MachineParts;
 }
 
 /** While the guest works, main hears of output no oftener. */
@@ -157,7 +165,7 @@ class ChannelEnd implements MachineEnvironment {
 export function runMachine(channel: Channel, config: MachineConfig, parts: MachineThreadParts): Machine | undefined {
   const end = new ChannelEnd(channel, parts);
   try {
-    const machine = new Machine(config, end);
+    const machine = new Machine(config, end, parts.machineParts);
     end.statistics = () => machine.statistics();
     end.post({ kind: 'started', kernel: machine.kernel.description });
     const exit = machine.run();
