@@ -147,8 +147,10 @@ const MXCSR_MASK = 0xffff;
 export function xsaveOf({ xsave }: VcpuState, areaBytes: number): Uint8Array {
   const area = new Uint8Array(areaBytes);
   area.set(xsave.subarray(0, areaBytes));
-  // The mask is the processor's, and KVM refuses a header that says "compacted".
-  new DataView(area.buffer).setUint32(XSAVE.MXCSR_MASK, 0, true);
+  const view = new DataView(area.buffer);
+  // The mask is the processor's, x87 and SSE are always there, and KVM refuses a header that says "compacted".
+  view.setUint32(XSAVE.MXCSR_MASK, 0, true);
+  view.setUint32(XSAVE.HEADER, view.getUint32(XSAVE.HEADER, true) | X87_AND_SSE, true);
   area.fill(0, XSAVE.HEADER + 8, XSAVE.BYTES);
   return area;
 }
