@@ -1,4 +1,5 @@
-// The stock Debian kernel on KVM: to the shell where KVM is whole; elsewhere no less far than QEMU comes on the same KVM.
+// The stock Debian kernel on KVM: to the shell where KVM is whole; elsewhere no less far than QEMU comes on the same
+// KVM.
 
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';

@@ -6,6 +6,7 @@ import * as ioctls from './ioctls.ts';
 import { KVM_DEVICE } from './kvm-check.ts';
 import { KvmError } from './kvm-error.ts';
 import {
+  adviseLargePages,
   closeDescriptor,
   errnoWord,
   ioctlWithBuffer,
@@ -175,7 +176,9 @@ export class KvmVm extends KvmDescriptor {
     region.set64('guest_phys_addr', 0n);
     region.set64('memory_size', BigInt(this.ramBytes));
     // The memory is shared, and made with its maximum: it never moves while anybody holds it, as this object does.
-    region.set64('userspace_addr', locateBytes(new Uint8Array(this.memory.buffer)) + BigInt(GUEST_RAM_OFFSET));
+    const ramPlace = locateBytes(new Uint8Array(this.memory.buffer)) + BigInt(GUEST_RAM_OFFSET);
+    region.set64('userspace_addr', ramPlace);
+    adviseLargePages(ramPlace, this.ramBytes);
     this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, region, `${this.ramBytes / 1024 ** 2} MiB`);
     if (this.chips === 'kernel') {
       this.call(ioctls.KVM_CREATE_IRQCHIP);

@@ -11,6 +11,7 @@ const O_RDWR = 2;
 const O_CLOEXEC = 0x80000;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const SIG_BLOCK = 0;
 const SIGEV_THREAD_ID = 4;
@@ -24,6 +25,7 @@ const functions = {
   ioctlValue: libc.func('int ioctl(int fd, unsigned long request, long value)'),
   ioctlBuffer: libc.func('int ioctl(int fd, unsigned long request, void *buffer)'),
   mmap: libc.func('uintptr_t mmap(uintptr_t at, size_t length, int protection, int flags, int fd, long offset)'),
+  madvise: libc.func('int madvise(uintptr_t at, size_t length, int advice)'),
   munmap: libc.func('int munmap(uintptr_t at, size_t length)'),
   syscall0: libc.func('long syscall(long number)'),
   syscall3: libc.func('long syscall(long number, long first, long second, long third)'),
@@ -100,6 +102,14 @@ export function mapDescriptor(descriptor: number, lengthBytes: number): Mapping 
 /** Where bytes lie in the process. The same in every thread for shared memory, and unchanged while that lives. */
 export function locateBytes(bytes: Uint8Array): bigint {
   return BigInt(koffi.address(bytes));
+}
+
+/**
+ * Asks for large pages behind a part of the memory; one that a kernel without them refuses goes on with small ones.
+ * They halve the levels of a page walk in the guest, and more.
+ */
+export function adviseLargePages(at: bigint, lengthBytes: number): void {
+  functions.madvise(at, lengthBytes, MADV_HUGEPAGE);
 }
 
 /** The kernel's number of this thread. */

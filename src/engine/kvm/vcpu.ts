@@ -190,17 +190,20 @@ export class KvmVcpu implements Vcpu {
   // Running.
 
   run(): VcpuExit {
+    const { host } = this;
     this.pollDue = true;
     for (;;) {
-      if (this.pollDue || this.host.interruptPending()) {
+      let pending = host.interruptPending();
+      if (this.pollDue || pending) {
         this.pollDue = false;
         this.exitsToPoll = EXITS_PER_POLL;
-        if (this.host.poll()) return this.leave({ kind: 'interrupted' });
+        if (host.poll()) return this.leave({ kind: 'interrupted' });
+        pending = host.interruptPending();
       }
-      const halt = this.takeEvents();
+      const halt = this.takeEvents(pending);
       if (halt !== undefined) return this.leave(halt);
       if (this.halted) {
-        this.host.waitForInterrupt();
+        host.waitForInterrupt();
         this.pollDue = true;
         continue;
       }
@@ -211,20 +214,22 @@ export class KvmVcpu implements Vcpu {
   }
 
   /** What waits between two instructions. Gives an exit where nothing can ever come any more. */
-  private takeEvents(): VcpuExit | undefined {
+  private takeEvents(pending: boolean): VcpuExit | undefined {
     const { host, view } = this;
     if (host.takeNmi()) {
       this.requestNmi();
       this.halted = false;
     }
     if (this.kernelChips) return undefined;
-    const pending = host.interruptPending();
+    let isWaiting = pending;
     if (pending && this.readyForInterrupt && !this.answered) {
       const vector = host.acknowledgeInterrupt();
       if (vector >= 0) this.inject(vector);
+      isWaiting = host.interruptPending();
     }
-    view.setUint8(RUN.requestInterruptWindow, host.interruptPending() ? 1 : 0);
-    view.setBigUint64(RUN.cr8, BigInt(host.getCr8()), true);
+    view.setUint8(RUN.requestInterruptWindow, isWaiting ? 1 : 0);
+    // The upper half is never set.
+    view.setUint32(RUN.cr8, host.getCr8(), true);
     if (this.halted && !this.readyForInterrupt) return { kind: 'halted-forever' };
     return undefined;
   }
@@ -370,7 +375,8 @@ export class KvmVcpu implements Vcpu {
     const { view, host } = this;
     this.counts.mmioExits++;
     this.answered = true;
-    const guestPhysical = Number(view.getBigUint64(RUN.mmioPhysical, true));
+    // Physical addresses have 52 bits: a double holds them.
+    const guestPhysical = view.getUint32(RUN.mmioPhysical, true) + view.getUint32(RUN.mmioPhysical + 4, true) * 2 ** 32;
     const lengthBytes = view.getUint32(RUN.mmioLength, true);
     const isWrite = view.getUint8(RUN.mmioIsWrite) !== 0;
     for (let done = 0; done < lengthBytes; ) {
