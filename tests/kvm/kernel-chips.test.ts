@@ -119,6 +119,26 @@ describe("the kernel's chips", { skip: withoutKvm }, () => {
     assert.equal(vcpu.getState().rip, BigInt(PLACE.HANDLERS + 8 * 16 + 1));
   });
 
+  test('tell a guest that has the paravirtual clock of a pause, and others nothing', () => {
+    const place = 0x14_0000;
+    const flags = place + 29;
+    const state = boardState(ram);
+    state.localApics[0]!.registers.lvt[0] = MASKED;
+    for (const chip of state.pic.chips) chip.imr = 0xff;
+    chips.restore(state);
+    assert.equal(vcpu.noteResume(), false);
+    state.kvmClocks[0]!.systemTime = (place | 1).toString(16);
+    state.kvmClocks[0]!.systemTimeNs = 3_600e9;
+    const guest = new Guest({ vcpu, memory: ram }, host, 'kernel64', Uint8Array.of(0xf4));
+    chips.restore(state);
+    guest.start();
+    assert.equal(vcpu.noteResume(), true);
+    assert.equal(vcpu.run().kind, 'halted-forever');
+    assert.equal(ram.readU8(flags) & 2, 2, 'GUEST_STOPPED');
+    assert.ok(ram.readU64(place + 16) >= 3_600_000_000_000n, 'system time went on from where it was');
+    assert.ok(chips.save().kvmClocks[0]!.systemTimeNs >= 3_600e9);
+  });
+
   test('wake a guest that waits in HLT, by a line of a device', () => {
     const guest = new Guest({ vcpu, memory: ram }, host, 'kernel64', Uint8Array.of(0xfb, 0xf4, 0x90)); // sti; hlt; nop
     const state = boardState(ram);

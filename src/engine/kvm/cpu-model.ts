@@ -45,7 +45,11 @@ const KEPT_BY_KVM: readonly number[] = [
   MSR.IA32_KERNEL_GS_BASE,
   MSR.IA32_TSC_AUX,
 ];
-/** With `host`, where KVM has them. */
+/** The other ones that hold state. */
+const KEPT_BY_ENGINE: readonly number[] = portableMsrs
+  .filter(({ holder, index }) => holder === 'msrs' && !KEPT_BY_KVM.includes(index))
+  .map(({ index }) => index);
+/** With `host` besides, where KVM has them. */
 const HOST_STATE_MSRS = { IA32_TSC_ADJUST: 0x3b, IA32_SPEC_CTRL: 0x48, IA32_XSS: 0xda0 } as const;
 
 /** MSRs that KVM answers itself and that are no part of VcpuState.msrs. */
@@ -70,6 +74,8 @@ export interface CpuModel {
   readonly missing: readonly CpuidFeatureName[];
   /** MSRs of VcpuState.msrs that KVM keeps. */
   readonly stateMsrs: readonly number[];
+  /** MSRs of VcpuState.msrs that the engine keeps, by the rules of the portable model. */
+  readonly ownMsrs: readonly number[];
   /** MSRs that the guest reaches in the kernel; all others come to the engine. undefined: KVM decides. */
   readonly passedMsrs: readonly number[] | undefined;
 }
@@ -124,7 +130,7 @@ function portableModel(context: CpuModelContext): CpuModel {
   for (const leaf of [KVM_SIGNATURE_LEAF, KVM_FEATURES_LEAF, KVM_TIMING_LEAF]) add(leaf);
   for (let leaf = 0x8000_0000; leaf <= LAST_EXTENDED; leaf++) add(leaf);
   const passedMsrs = [...KEPT_BY_KVM, ...ANSWERED_BY_KVM, ...(context.kernelChips ? ANSWERED_BY_KERNEL_CHIPS : [])];
-  return { name: 'portable', entries, missing, stateMsrs: KEPT_BY_KVM, passedMsrs };
+  return { name: 'portable', entries, missing, stateMsrs: KEPT_BY_KVM, ownMsrs: KEPT_BY_ENGINE, passedMsrs };
 }
 
 function hostModel(context: CpuModelContext): CpuModel {
@@ -150,6 +156,11 @@ function hostModel(context: CpuModelContext): CpuModel {
         case 0x8000_001d:
           // No cache is shared, and no core has a second thread.
           return { ...entry, eax: (eax & 0x3fff) >>> 0 };
+        case 0x8000_0001:
+          // Leaf 0x8000001e is not there (TOPOEXT).
+          return { ...entry, ecx: (ecx & ~(1 << 22)) >>> 0 };
+        case 0x8000_0008:
+          return { ...entry, ecx: Math.min(cpuCount - 1, 255) };
         case 0xa:
           // Performance counters are the host's.
           return { ...entry, eax: 0, ebx: 0, ecx: 0, edx: 0 };
@@ -165,15 +176,8 @@ function hostModel(context: CpuModelContext): CpuModel {
   const timing = cpuid(KVM_TIMING_LEAF, 0, { ...context, osxsave: false });
   entries.push({ leaf: KVM_TIMING_LEAF, subleaf: 0, subleafCounts: false, ...timing });
   const stateMsrs = [...KEPT_BY_KVM, ...Object.values(HOST_STATE_MSRS).filter((index) => msrIndexes.has(index))];
-  return { name: 'host', entries, missing: [], stateMsrs, passedMsrs: undefined };
+  return { name: 'host', entries, missing: [], stateMsrs, ownMsrs: [], passedMsrs: undefined };
 }
-
-/** MSRs of the portable model that are neither KVM's nor a device's: the engine keeps them. */
-export const KEPT_BY_ENGINE: ReadonlySet<number> = new Set(
-  portableMsrs
-    .filter(({ holder, index }) => holder === 'msrs' && !KEPT_BY_KVM.includes(index))
-    .map(({ index }) => index),
-);
 
 /** What KVM_SET_CPUID2 takes. */
 export function cpuidBuffer(entries: readonly CpuidEntry[]): Uint8Array {

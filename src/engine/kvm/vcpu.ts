@@ -16,7 +16,7 @@ import { GPR_NAMES_64 } from '../../isa/registers.ts';
 import { GUEST_RAM_OFFSET } from '../software/layout.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { VCPU_STATE_VERSION, type VcpuState } from '../vcpu-state.ts';
-import { type CpuModel, type CpuModelName, cpuidBuffer, createCpuModel, KEPT_BY_ENGINE } from './cpu-model.ts';
+import { type CpuModel, type CpuModelName, cpuidBuffer, createCpuModel } from './cpu-model.ts';
 import { findDeliveredException, isSoftwareInterrupt } from './delivered-exception.ts';
 import * as ioctls from './ioctls.ts';
 import { KvmError } from './kvm-error.ts';
@@ -149,7 +149,7 @@ export class KvmVcpu implements Vcpu {
 
   private takeMsrs(): void {
     const { vm, model } = this;
-    for (const [index, value] of resetMsrs()) if (KEPT_BY_ENGINE.has(index)) this.ownMsrs.set(index, value);
+    for (const [index, value] of resetMsrs()) if (model.ownMsrs.includes(index)) this.ownMsrs.set(index, value);
     const { INVAL, UNKNOWN, FILTER } = ioctls.KVM_MSR_EXIT_REASON;
     vm.enable(ioctls.KVM_CAP.X86_USER_SPACE_MSR, BigInt(INVAL | UNKNOWN | FILTER));
     const filter = new MsrFilter(model.passedMsrs);
@@ -177,6 +177,14 @@ export class KvmVcpu implements Vcpu {
   /** An ioctl on the processor, for states that are not in VcpuState: the kernel's local APIC. */
   exchange(ioctl: ioctls.Ioctl, buffer: StructBuffer): void {
     this.vcpu.exchange(ioctl, buffer);
+  }
+
+  /**
+   * The processor goes on after a pause: a guest that has the paravirtual clock is told, so that its watchdogs know
+   * that the time was not theirs. False where it has none.
+   */
+  noteResume(): boolean {
+    return ioctlWithValue(this.vcpu.descriptor, ioctls.KVM_KVMCLOCK_CTRL.number, 0) >= 0;
   }
 
   requestNmi(): void {
