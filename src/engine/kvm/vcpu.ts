@@ -108,6 +108,8 @@ export class KvmVcpu implements Vcpu {
   private alarmNs = Number.POSITIVE_INFINITY;
   private exitsAtHeartbeat = -1;
   private closed = false;
+  /** Held as long as KVM may look at its bitmaps. */
+  private msrFilter: MsrFilter | undefined;
   private readonly counts = { exits: 0, portExits: 0, mmioExits: 0, msrExits: 0, halts: 0, kicks: 0, injections: 0 };
 
   constructor(options: KvmVcpuOptions) {
@@ -152,8 +154,8 @@ export class KvmVcpu implements Vcpu {
     for (const [index, value] of resetMsrs()) if (model.ownMsrs.includes(index)) this.ownMsrs.set(index, value);
     const { INVAL, UNKNOWN, FILTER } = ioctls.KVM_MSR_EXIT_REASON;
     vm.enable(ioctls.KVM_CAP.X86_USER_SPACE_MSR, BigInt(INVAL | UNKNOWN | FILTER));
-    const filter = new MsrFilter(model.passedMsrs);
-    vm.exchange(ioctls.KVM_X86_SET_MSR_FILTER, filter.buffer);
+    this.msrFilter = new MsrFilter(model.passedMsrs);
+    vm.exchange(ioctls.KVM_X86_SET_MSR_FILTER, this.msrFilter.buffer);
   }
 
   private letKickIn(): void {
@@ -303,6 +305,8 @@ export class KvmVcpu implements Vcpu {
         return undefined;
       case ioctls.KVM_EXIT.IRQ_WINDOW_OPEN:
       case ioctls.KVM_EXIT.INTR:
+      // CR8 is lower now: the host has heard it above.
+      case ioctls.KVM_EXIT.SET_TPR:
         return undefined;
       default:
         return this.failed();
