@@ -1,4 +1,5 @@
-// Stock Debian kernels and programs as guests, run by the command line. Slow: every test boots a kernel.
+// Stock Debian kernels and programs as guests of the software engine (kvm.test.ts has KVM), run by the command line.
+// Slow: every test boots a kernel.
 // Images come from the cache, or from the mirror that the host's apt is set up with.
 
 import assert from 'node:assert/strict';
@@ -86,7 +87,18 @@ test('a 32-bit program of Debian computes what the host computes', async () => {
 
 test('a guest has the memory that it was given', async () => {
   const { status, stdout } = await runCli(
-    ['run', 'debian', '--memory', '1G', '--', 'awk', '/MemTotal/ { print int($2 / 1024) }', '/proc/meminfo'],
+    [
+      'run',
+      '--engine',
+      'software',
+      'debian',
+      '--memory',
+      '1G',
+      '--',
+      'awk',
+      '/MemTotal/ { print int($2 / 1024) }',
+      '/proc/meminfo',
+    ],
     SLOW,
   );
   const totalMib = Number(stdout.toString());
@@ -106,7 +118,7 @@ test('--verbose shows the kernel at work, on standard error', async () => {
 
 test('a kernel that panics before the command has run fails with what it said', async () => {
   const { status, stdout, stderr } = await runCli(
-    ['run', 'debian', '--append', 'rdinit=/none init=/none', '--', 'true'],
+    ['run', '--engine', 'software', 'debian', '--append', 'rdinit=/none init=/none', '--', 'true'],
     SLOW,
   );
   assert.equal(stdout.length, 0);
