@@ -8,6 +8,7 @@ import {
   buildKernel,
   CLI_HLT,
   COM1,
+  DEBUG_EXIT_PORT,
   debugExit,
   IN_AL_DX,
   kernelWithData,
@@ -116,6 +117,59 @@ function testOn(engine: 'software' | 'kvm'): void {
     const { status, stdout } = await runKernel('echo', ECHO, [], { input: `${text}.ignored` });
     assert.equal(status, 1);
     assert.ok(stdout.toString() === text.toUpperCase(), `${stdout.length} bytes came back`);
+  });
+
+  /**
+   * Says that it is ready, halts, and ends with what the interrupt of COM1 brings: by pin 4 of the I/O APIC, vector 0x34.
+   */
+  function interruptKernel(): Uint8Array {
+    const le32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
+    const ready = 'ready\n';
+    const vector = 0x34;
+    // in al, dx; and eax, 0x3f; mov edx, DEBUG_EXIT_PORT; out dx, eax
+    const handler = [...movEdx(COM1), ...IN_AL_DX, ...[0x83, 0xe0, 0x3f], ...movEdx(DEBUG_EXIT_PORT), 0xef, ...SPIN];
+    const [gdtPointer, idtPointer, idt] = [24, 32, 40];
+    const text = idt + (vector + 1) * 8;
+    const data = new Uint8Array(text + ready.length);
+    const code = (at: number): number[] => {
+      const jump = [0xea, ...le32(0), 0x08, 0x00];
+      const tables = [0x0f, 0x01, 0x15, ...le32(at + gdtPointer), 0x0f, 0x01, 0x1d, ...le32(at + idtPointer)];
+      const rest = [
+        ...[0xb8, 0x10, 0, 0, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0], // mov eax, 0x10; mov ds, es and ss, eax
+        ...[0xbc, 0, 0, 0x09, 0], // mov esp, 0x90000
+        ...[0xbf, 0, 0, 0xc0, 0xfe], // mov edi, the I/O APIC
+        ...[0xc7, 0x07, 0x18, 0, 0, 0], // mov dword [edi], 0x18
+        ...[0xc7, 0x47, 0x10, vector, 0, 0, 0], // mov dword [edi + 0x10], vector
+        ...outByte(COM1 + 4, 0x0b),
+        ...outByte(COM1 + 1, 0x01),
+        ...[...movEsi(at + text), ...movEcx(ready.length), ...movEdx(COM1), ...REP_OUTSB],
+        ...[0xfb, 0xf4, 0xeb, 0xfd], // sti; hlt; jmp to the hlt
+      ];
+      const start = at - (tables.length + jump.length + rest.length + handler.length);
+      jump.splice(1, 4, ...le32(start + tables.length + jump.length));
+      return [...tables, ...jump, ...rest, ...handler];
+    };
+    return kernelWithData(data, (at) => {
+      const view = new DataView(data.buffer);
+      view.setBigUint64(8, 0x00cf_9a00_0000_ffffn, true);
+      view.setBigUint64(16, 0x00cf_9200_0000_ffffn, true);
+      view.setUint16(gdtPointer, 23, true);
+      view.setUint32(gdtPointer + 2, at, true);
+      view.setUint16(idtPointer, (vector + 1) * 8 - 1, true);
+      view.setUint32(idtPointer + 2, at + idt, true);
+      const entry = at - handler.length;
+      view.setUint32(idt + vector * 8, 0x0008_0000 | (entry & 0xffff), true);
+      view.setUint32(idt + vector * 8 + 4, (entry & 0xffff_0000) | 0x8e00, true);
+      data.set(Buffer.from(ready), text);
+      return code(at);
+    });
+  }
+
+  test('input that comes while the guest halts reaches it by an interrupt', async () => {
+    const dialogue = [{ after: /ready\n/, type: 'A' }];
+    const { status, stdout, stderr } = await runKernel('interrupt', interruptKernel(), [], { dialogue });
+    assert.equal(stdout.toString(), 'ready\n', stderr);
+    assert.equal(status, ((0x41 & 0x3f) << 1) | 1);
   });
 
   test('a guest that prints much loses nothing', async () => {
