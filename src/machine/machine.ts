@@ -45,6 +45,8 @@ export interface MachineEnvironment {
   serial: readonly SerialLine[];
   /** Called at least every few hundred microseconds of guest work; true ends the run with `stopped`. */
   poll(): boolean;
+  /** When poll() next has something to do by itself, in the clock's nanoseconds; Infinity, or left out: never. */
+  nextPollNs?(): number;
   /** True when a serial line may have input: cheap, asked at every poll. */
   inputWaiting(): boolean;
   /** Sleeps until poll() or inputWaiting() may have become true, or `timeoutMs` is over (Infinity is allowed). */
@@ -270,7 +272,11 @@ export class Machine {
   }
 
   private vcpuHost(index: number): VcpuHost {
-    const { board, timers } = this;
+    const { board, timers, environment } = this;
+    const nextNs = (): number => {
+      const timerNs = timers.nextDeadlineNs();
+      return environment.nextPollNs === undefined ? timerNs : Math.min(timerNs, environment.nextPollNs());
+    };
     const apic = board.localApics[index]!;
     const asleep = this.kernelSide !== undefined;
     // The engine asks for 1, 2 and 4 bytes only.
@@ -303,7 +309,7 @@ export class Machine {
       poll: () => this.poll(),
       waitForInterrupt: () => this.waitForInterrupt(),
       readTsc: () => this.readTsc(),
-      deadline: { nowNs: () => timers.clock.nowNs(), nextNs: () => timers.nextDeadlineNs() },
+      deadline: { nowNs: () => timers.clock.nowNs(), nextNs },
     };
   }
 }

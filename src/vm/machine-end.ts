@@ -49,6 +49,7 @@ class Line implements SerialLine {
 
   write(byte: number): void {
     if (this.staged === STAGE_BYTES) this.flush();
+    if (this.staged === 0) this.channelEnd.noteOutput();
     this.stage[this.staged++] = byte;
   }
 
@@ -90,6 +91,8 @@ class ChannelEnd implements MachineEnvironment {
   private seenWake = 0;
   private toldAtNs = 0;
   private untold = false;
+  /** When the next poll is wanted, for what is staged or not told yet. */
+  private dueNs = Number.POSITIVE_INFINITY;
 
   constructor(channel: Channel, { post, decompressor, startTranslation }: MachineThreadParts) {
     this.post = post;
@@ -113,12 +116,24 @@ class ChannelEnd implements MachineEnvironment {
 
   poll(): boolean {
     this.flush();
-    if (this.untold && this.clock.nowNs() - this.toldAtNs >= TELL_INTERVAL_NS) this.tell();
+    if (this.untold) {
+      this.dueNs = this.toldAtNs + TELL_INTERVAL_NS;
+      if (this.clock.nowNs() >= this.dueNs) this.tell();
+    }
     if (Atomics.load(this.control, CONTROL.statistics) !== 0) {
       Atomics.store(this.control, CONTROL.statistics, 0);
       this.post({ kind: 'statistics', statistics: this.statistics() });
     }
     return this.stopRequested;
+  }
+
+  nextPollNs(): number {
+    return this.dueNs;
+  }
+
+  /** A line has its first byte since the last flush. */
+  noteOutput(): void {
+    if (this.dueNs === Number.POSITIVE_INFINITY) this.dueNs = this.clock.nowNs() + TELL_INTERVAL_NS;
   }
 
   sleep(timeoutMs: number): void {
@@ -139,6 +154,7 @@ class ChannelEnd implements MachineEnvironment {
 
   private tell(): void {
     this.untold = false;
+    this.dueNs = Number.POSITIVE_INFINITY;
     this.toldAtNs = this.clock.nowNs();
     // One message is enough until main has looked.
     if (Atomics.exchange(this.control, CONTROL.told, 1) === 0) this.post({ kind: 'look' });

@@ -120,7 +120,8 @@ function testOn(engine: 'software' | 'kvm'): void {
   });
 
   /**
-   * Says that it is ready, halts, and ends with what the interrupt of COM1 brings: by pin 4 of the I/O APIC, vector 0x34.
+   * Says that it is ready, halts, and ends with what the interrupt of COM1 brings: by pin 4 of the I/O APIC, vector
+   * 0x34.
    */
   function interruptKernel(): Uint8Array {
     const le32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
