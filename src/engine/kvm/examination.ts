@@ -2,7 +2,6 @@
 // that a stock kernel cannot do without, each run in a guest of a few bytes. There are KVMs without the processor's
 // support that emulate ring 0 and lack some of them.
 
-import { UserError } from '../../base/errors.ts';
 import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
 import { MSR } from '../../isa/msrs.ts';
 import { createGuestMemory, GUEST_RAM_OFFSET } from '../software/layout.ts';
@@ -10,6 +9,7 @@ import type { VcpuHost } from '../vcpu.ts';
 import { resetState, SEGMENT_ATTRIBUTE, type SegmentState, type VcpuState } from '../vcpu-state.ts';
 import { KVM_CAP } from './ioctls.ts';
 import type { KvmCheck } from './kvm-check.ts';
+import { KvmError } from './kvm-error.ts';
 import { KvmSystem, KvmVm } from './kvm-system.ts';
 import { KvmVcpu } from './vcpu.ts';
 
@@ -129,8 +129,9 @@ export function checkEngine(): KvmCheck[] {
     try {
       checks.push(work());
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      checks.push({ name, passed: false, finding: error.message, remedy: error.hint ?? 'see the kernel log (dmesg)' });
+      if (!(error instanceof KvmError)) throw error;
+      const { failure, meaning = 'see the kernel log (dmesg)' } = error;
+      checks.push({ name, passed: false, finding: failure, remedy: meaning });
     }
     return checks.at(-1)!.passed;
   };

@@ -8,6 +8,8 @@ test('a failed call names itself, errno, and what that means', () => {
   assert.ok(error instanceof UserError);
   assert.equal(error.message, 'KVM: KVM_CREATE_VM failed with EBUSY');
   assert.match(error.hint ?? '', /another hypervisor .*--engine software/);
+  assert.equal(error.failure, 'KVM_CREATE_VM failed with EBUSY');
+  assert.match(error.meaning ?? '', /another hypervisor/);
 });
 
 test('a call may have a meaning of its own for an errno, and a detail', () => {

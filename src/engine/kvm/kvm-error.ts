@@ -12,7 +12,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   ENFILE: 'the host has no descriptor left: raise fs.file-max, or stop something',
   ENOSPC: 'a limit of KVM is reached',
   EINVAL: "this host's KVM does not take what was asked of it: its kernel may be too old, or its processor lack it",
-  ENOTTY: "this host's KVM does not know the call: its kernel is too old for Bulkhead",
+  ENOTTY: "the device does not know the call: the host's kernel is too old for Bulkhead, or it is no KVM device",
   ENXIO: "this host's KVM does not have what was asked for",
   EFAULT: 'guest memory cannot be reached: was it unmapped, or its file truncated?',
   EEXIST: 'it is there already',
@@ -37,13 +37,20 @@ const SPECIAL_MEANINGS: Readonly<Record<string, string>> = {
 export class KvmError extends UserError {
   /** Errno's word, such as EBUSY. */
   readonly code: string;
+  /** The call and its errno, without more. */
+  readonly failure: string;
+  /** What that means for the user; undefined for an errno that nobody expects. */
+  readonly meaning: string | undefined;
 
   constructor(call: string, code: string, detail?: string) {
     const meaning = SPECIAL_MEANINGS[`${call} ${code}`] ?? MEANINGS[code];
-    super(`KVM: ${call} failed with ${code}${detail === undefined ? '' : `: ${detail}`}`, {
+    const failure = `${call} failed with ${code}${detail === undefined ? '' : `: ${detail}`}`;
+    super(`KVM: ${failure}`, {
       hint: `${meaning === undefined ? '' : `${meaning}; `}--engine software runs without KVM`,
       exitStatus: EXIT_STATUS.guestFault,
     });
     this.code = code;
+    this.failure = failure;
+    this.meaning = meaning;
   }
 }
