@@ -226,11 +226,12 @@ export class KvmVcpu implements Vcpu {
   /** What waits between two instructions. Gives an exit where nothing can ever come any more. */
   private takeEvents(pending: boolean): VcpuExit | undefined {
     const { host, view } = this;
+    // NMIs come from the kernel's local APIC then, as interrupts do.
+    if (this.kernelChips) return undefined;
     if (host.takeNmi()) {
       this.requestNmi();
       this.halted = false;
     }
-    if (this.kernelChips) return undefined;
     let isWaiting = pending;
     if (pending && this.readyForInterrupt && !this.answered) {
       const vector = host.acknowledgeInterrupt();
