@@ -78,7 +78,7 @@ function measure(shape: LoopShape, tier: Latencies['tier'], wanted: number): Lat
     shape,
     ...(tier === 'interpreted'
       ? { translateAfterSamples: Number.POSITIVE_INFINITY }
-      : { translation: startNodeTranslation() }),
+      : { translation: startNodeTranslation().begin }),
     isDue: () => nowUs() >= dueUs,
     readTsc: nowUs,
     handled: (tsc) => {

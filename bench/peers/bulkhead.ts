@@ -23,7 +23,7 @@ export const bulkhead: Peer = {
     return {
       file: process.execPath,
       args: [
-        ...[join(root, 'bin/bulkhead.js'), 'run', '--memory', `${GUEST_MEMORY_MEBIBYTES}M`],
+        ...[join(root, 'bin/bulkhead.js'), 'run', '--engine', 'software', '--memory', `${GUEST_MEMORY_MEBIBYTES}M`],
         ...['--kernel', image.kernelPath, '--initrd', writeInitrd(image, files, folder)],
         ...['--append', image.defaultCommandLine],
       ],

@@ -1,32 +1,39 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type KvmHost, probeKvm } from './doctor.ts';
+import type { KvmReport } from '../engine/kvm/kvm-check.ts';
+import { formatReport, type Report } from './doctor.ts';
 
-const host = (changes: Partial<KvmHost>): KvmHost => ({
-  platform: 'linux',
-  architecture: 'x64',
-  exists: () => true,
-  requireAccess: () => {},
-  ...changes,
-});
-
-test('KVM that is there is told as present, and that it is not used', () => {
-  assert.deepEqual(probeKvm(host({})), { present: true, reason: 'not used: the KVM engine is not built yet' });
-});
-
-test('every reason for the lack of KVM is told apart', () => {
-  const refuse = (code: string) => () => {
-    throw Object.assign(new Error('refused'), { code });
+function reportWith(kvm: KvmReport): Report {
+  return {
+    engine: { used: kvm.usable ? 'kvm' : 'software', reason: 'a reason' },
+    kvm,
+    node: { version: '26.0.0', path: '/node' },
+    host: { platform: 'linux', architecture: 'x64', processors: 2, memoryBytes: 2 ** 31, freeMemoryBytes: 2 ** 30 },
+    guestMemory: { maximumBytes: 2 ** 30 },
+    cache: { folder: '/cache', images: [] },
+    mirror: { url: null, reason: 'none' },
   };
-  for (const [changes, reason] of [
-    [{ platform: 'darwin' }, /part of Linux/],
-    [{ architecture: 'arm64' }, /arm64/],
-    [{ exists: () => false }, /no \/dev\/kvm/],
-    [{ requireAccess: refuse('EACCES') }, /no permission/],
-    [{ requireAccess: refuse('ENXIO') }, /cannot be used: refused/],
-  ] as const) {
-    const kvm = probeKvm(host(changes));
-    assert.equal(kvm.present, false);
-    assert.match(kvm.reason, reason);
-  }
+}
+
+test('every check of KVM is a line, and one that has not passed has its remedy', () => {
+  const text = formatReport(
+    reportWith({
+      usable: false,
+      opens: false,
+      reason: 'no permission',
+      checks: [
+        { name: 'host', passed: true, finding: 'x86-64 Linux' },
+        { name: 'permission', passed: false, finding: 'no permission', remedy: 'join the group kvm' },
+      ],
+    }),
+  );
+  assert.match(text, /^engine +software: a reason\n/);
+  assert.match(text, /\nKVM +not usable: no permission\n +ok +host: x86-64 Linux\n/);
+  assert.match(text, /\n +missing permission: no permission\n +remedy: join the group kvm\n/);
+});
+
+test('a usable KVM is told as the engine', () => {
+  const text = formatReport(reportWith({ usable: true, opens: true, reason: 'works', checks: [] }));
+  assert.match(text, /^engine +kvm: /);
+  assert.match(text, /\nKVM +usable: works\n/);
 });

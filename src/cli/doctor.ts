@@ -1,26 +1,20 @@
 // `bulkhead doctor`: what this host offers to guests, and what Bulkhead will use of it.
 
-import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
 import { UserError } from '../base/errors.ts';
+import type { KvmCheck, KvmReport } from '../engine/kvm/kvm-check.ts';
+import { examineKvm } from '../engine/kvm/kvm-report.ts';
 import { Cache } from '../images/cache.ts';
 import { findMirror } from '../images/mirror.ts';
 import { MAXIMUM_RAM_BYTES } from '../machine/config.ts';
 import { formatOption, imageStates } from './images.ts';
 import { formatMemorySize } from './memory-size.ts';
 
-const KVM_DEVICE = '/dev/kvm';
-
-export interface Kvm {
-  present: boolean;
-  /** Why there is none, or why it is not used. */
-  reason: string;
-}
-
 export interface Report {
-  engine: { used: 'software'; reason: string };
-  kvm: Kvm;
+  /** What `bulkhead run` takes by itself. */
+  engine: { used: 'kvm' | 'software'; reason: string };
+  kvm: KvmReport;
   node: { version: string; path: string };
   host: { platform: string; architecture: string; processors: number; memoryBytes: number; freeMemoryBytes: number };
   guestMemory: { maximumBytes: number };
@@ -40,50 +34,13 @@ export function createDoctorCommand(): Command {
     });
 }
 
-/** How `probeKvm` sees the host; tests have hosts of their own. */
-export interface KvmHost {
-  platform: string;
-  architecture: string;
-  exists(): boolean;
-  /** Throws as accessSync does. */
-  requireAccess(): void;
-}
-
-const thisHost: KvmHost = {
-  platform: process.platform,
-  architecture: process.arch,
-  exists: () => existsSync(KVM_DEVICE),
-  requireAccess: () => accessSync(KVM_DEVICE, constants.R_OK | constants.W_OK),
-};
-
-export function probeKvm(host: KvmHost = thisHost): Kvm {
-  if (host.platform !== 'linux') return { present: false, reason: `KVM is a part of Linux; this is ${host.platform}` };
-  if (host.architecture !== 'x64') {
-    return { present: false, reason: `the host's processor is ${host.architecture}, and guests are x86-64` };
-  }
-  if (!host.exists()) {
-    return { present: false, reason: `no ${KVM_DEVICE}: the host has no virtualization extensions, or hides them` };
-  }
-  try {
-    host.requireAccess();
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    const reason =
-      code === 'EACCES' || code === 'EPERM'
-        ? `no permission for ${KVM_DEVICE}; its users are in the group kvm`
-        : `${KVM_DEVICE} cannot be used: ${error instanceof Error ? error.message : error}`;
-    return { present: false, reason };
-  }
-  return { present: true, reason: 'not used: the KVM engine is not built yet' };
-}
-
 async function examineHost(): Promise<Report> {
-  const kvm = probeKvm();
+  const kvm = await examineKvm();
   const constrained = process.constrainedMemory();
   return {
     engine: {
-      used: 'software',
-      reason: kvm.present ? 'the KVM engine is not built yet' : 'there is no KVM here, and it runs everywhere',
+      used: kvm.usable ? 'kvm' : 'software',
+      reason: kvm.usable ? 'KVM works here, and it is the fastest' : 'it runs everywhere, and KVM cannot be used here',
     },
     kvm,
     node: { version: process.versions.node, path: process.execPath },
@@ -113,14 +70,15 @@ function examineMirror(): Report['mirror'] {
   }
 }
 
-function formatReport(report: Report): string {
+export function formatReport(report: Report): string {
   const { engine, kvm, node, host, cache, mirror } = report;
   const images = cache.images.map(
     ({ name, cachedKernelVersion }) => `${name} ${cachedKernelVersion ?? 'not fetched yet'}`,
   );
   const rows: [string, string][] = [
     ['engine', `${engine.used}: ${engine.reason}`],
-    ['KVM', `${kvm.present ? 'present' : 'none'}: ${kvm.reason}`],
+    ['KVM', `${kvm.usable ? 'usable' : 'not usable'}: ${kvm.reason}`],
+    ...kvm.checks.flatMap(describeCheck),
     ['Node', `${node.version} (${node.path})`],
     ['host', `${host.platform} ${host.architecture}, ${host.processors} processors`],
     [
@@ -133,6 +91,12 @@ function formatReport(report: Report): string {
     ['mirror', mirror.url ?? `none: ${mirror.reason}`],
   ];
   return rows.map(([name, value]) => `${name.padEnd(8)}${value}\n`).join('');
+}
+
+/** A check that has not passed has its remedy on a line of its own. */
+function describeCheck({ name, passed, finding, remedy }: KvmCheck): [string, string][] {
+  const first: [string, string] = ['', `${passed ? 'ok     ' : 'missing'} ${name}: ${finding}`];
+  return remedy === undefined ? [first] : [first, ['', `        remedy: ${remedy}`]];
 }
 
 function formatGib(bytes: number): string {

@@ -2,8 +2,10 @@
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { EXIT_STATUS, UserError } from '../base/errors.ts';
+import type { CpuModelName } from '../engine/kvm/cpu-model.ts';
 import type { OverlayFile } from '../images/overlay.ts';
 import type { BootModule } from '../machine/boot/boot-request.ts';
+import type { EngineFlag } from './engine-choice.ts';
 
 /** As commander gives them. */
 export interface RunFlags {
@@ -12,6 +14,8 @@ export interface RunFlags {
   append?: string;
   memory: string;
   codeCache: string;
+  engine: EngineFlag;
+  cpu?: CpuModelName;
   debugExit?: string;
   reboot: boolean;
   file?: string[];

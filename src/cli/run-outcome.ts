@@ -33,7 +33,7 @@ export function outcomeOfGuest(exit: MachineExit): Outcome {
       return {
         exitStatus: EXIT_STATUS.guestFault,
         message: `the engine stopped: ${exit.message}`,
-        hint: 'this is a defect of Bulkhead; please report it with the lines above',
+        hint: exit.hint ?? 'this is a defect of Bulkhead; please report it with the lines above',
       };
   }
 }

@@ -2,7 +2,7 @@
 
 import { fstatSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { DescriptorOutput, type OutputStream } from '../backends/output-stream.ts';
 import { Terminal } from '../backends/terminal.ts';
 import { EXIT_STATUS } from '../base/errors.ts';
@@ -14,6 +14,7 @@ import { ConsoleSession } from '../vm/console-session.ts';
 import { startNodeThread } from '../vm/node-thread.ts';
 import { keepStatisticsFile } from '../vm/statistics-file.ts';
 import { type LineReader, VirtualMachine } from '../vm/virtual-machine.ts';
+import { CPU_MODELS, decideEngine, describeEngine, ENGINES } from './engine-choice.ts';
 import { describeFailure } from './failure.ts';
 import { formatMemorySize, parseCodeCacheSize, parseMemorySize } from './memory-size.ts';
 import { createProgressBar } from './progress-bar.ts';
@@ -28,6 +29,7 @@ Examples:
   bulkhead run debian --file ./tool:/bin/tool -- tool with a program of the host's
   bulkhead run --kernel bzImage --initrd initrd.gz --append 'console=ttyS0' --memory 512M
   bulkhead run --kernel kernel.elf --initrd 'module arguments' --debug-exit 0xf4
+  bulkhead run debian --engine software               without KVM, wherever it is
 
 Images: see \`bulkhead images\`.
 
@@ -55,6 +57,12 @@ export function createRunCommand(): Command {
     .option('--append <text>', "kernel command line; is added to an image's own")
     .option('--memory <size>', 'guest memory, such as 512M or 1G', `${DEFAULT_RAM_BYTES / 1024 ** 2}M`)
     .option('--code-cache <size>', 'machine code kept at most', `${DEFAULT_CODE_CACHE_BYTES / 1024 ** 2}M`)
+    .addOption(
+      new Option('--engine <name>', 'what runs the guest: KVM where it works, or the software engine')
+        .choices(ENGINES)
+        .default('auto'),
+    )
+    .addOption(new Option('--cpu <model>', 'the processor that the guest sees; host needs KVM').choices(CPU_MODELS))
     .option('--file <host:guest>', 'put a file into an image; repeat for more', collect)
     .option('-t, --terminal', "run the command on the guest's console, as programs with menus or editors need it")
     .option('--no-reboot', 'end when the guest resets')
@@ -101,12 +109,17 @@ async function run(imageName: string | undefined, command: string[], flags: RunF
       }
     : { terminal: true, ...terminal?.size, ...(process.env.TERM !== undefined && { term: process.env.TERM }) };
   const machine = new VirtualMachine(session.readers, startNodeThread);
+  const deciding = decideEngine(flags.engine, flags.cpu);
+  // It is waited for below, after whatever fails before it.
+  deciding.catch(() => {});
   const writeStatistics = keepStatisticsFile(machine);
   const guest =
     imageName === undefined
       ? ownGuest(flags)
       : imageGuest(await fetchImage(imageName, flags), createOverlayOf(command, settings, files), flags);
-  machine.start({
+  const engine = await deciding;
+  const remark = engine.remark === undefined ? '' : `Bulkhead: ${engine.remark}\n`;
+  const config = {
     memoryBytes,
     codeCacheBytes,
     kernel: guest.kernel,
@@ -116,8 +129,11 @@ async function run(imageName: string | undefined, command: string[], flags: RunF
     serialPorts: command.length > 0 ? 4 : 1,
     reboot: flags.reboot && command.length === 0,
     ...(debugExitPort !== undefined && { debugExitPort }),
-  });
-  const exitStatus = await session.attend(machine, guest, memoryBytes);
+  };
+  machine.start(config, engine.choice);
+  const made = [guest.label, describeEngine(engine.choice), formatMemorySize(memoryBytes)].join(', ');
+  const banner = `${remark}Bulkhead: ${made}.`;
+  const exitStatus = await session.attend(machine, banner);
   await writeStatistics();
   return exitStatus;
 }
@@ -188,7 +204,7 @@ export function ownGuest(flags: RunFlags): Guest {
 interface Session {
   readonly readers: readonly (LineReader | undefined)[];
   /** From the machine's start to its end; gives the exit status. */
-  attend(machine: VirtualMachine, guest: Guest, memoryBytes: number): Promise<number>;
+  attend(machine: VirtualMachine, banner: string): Promise<number>;
 }
 
 interface Streams {
@@ -217,12 +233,11 @@ function consoleSession(options: Streams & { hasShell: boolean; terminal: Termin
   });
   return {
     readers: [session.read, undefined, statusReader(endWith)],
-    attend: async (started, guest, memoryBytes) => {
+    attend: async (started, banner) => {
       machine = started;
       await machine.started;
       const leave = terminal === undefined ? '' : ' Ctrl-] leaves.';
-      const banner = `Bulkhead: ${guest.label}, software engine, ${formatMemorySize(memoryBytes)}.${leave}\n`;
-      await errors.write(banner).catch(() => {});
+      await errors.write(`${banner}${leave}\n`).catch(() => {});
       onSignals(() => session.close());
       session.attach(machine);
       try {
@@ -261,9 +276,11 @@ function commandSession(input: Readable | undefined, { output, errors }: Streams
   });
   return {
     readers: session.readers,
-    attend: async (started) => {
+    attend: async (started, banner) => {
       machine = started;
       onSignals(() => {});
+      // Whoever reads a command's errors by program wants those alone.
+      if (flags.verbose === true) void machine.started.then(() => errors.write(`${banner}\n`)).catch(() => {});
       session.attach(machine);
       return finish(errors, machine, async (exit) => {
         if (lost) return { exitStatus: OUTPUT_LOST_STATUS };

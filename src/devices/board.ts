@@ -54,6 +54,11 @@ export interface BoardOptions {
   /** Whether serial input waits until a driver has opened the port (Uart16550Options). */
   holdSerialInputUntilReady: boolean;
   debugExit: DebugExitOptions | undefined;
+  /**
+   * Where interrupt wires lead that do not end in this board's controllers: the host's kernel has them then, and the
+   * board's own are not reached by anything.
+   */
+  interruptSink?: ((gsi: number, asserted: boolean) => void) | undefined;
 }
 
 export interface BoardState {
@@ -121,7 +126,9 @@ export class Board {
         if (gsi < 16) this.pic.setInput(gsi, asserted);
         this.ioApic.setPin(gsiOfIrq(gsi), asserted);
       };
-      this.wires.push(new WiredOr(new InterruptLine(setLevel)));
+      const { interruptSink } = options;
+      const sink = interruptSink === undefined ? setLevel : (asserted: boolean) => interruptSink(gsi, asserted);
+      this.wires.push(new WiredOr(new InterruptLine(sink)));
     }
   }
 

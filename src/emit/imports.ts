@@ -111,8 +111,8 @@ export const CORE = {
   /** RET to an offset in CS: ends the nested call that expects it, or goes there. */
   ret: [['i32', 'i32', 'i64'], ['i32']],
   /**
-   * A guest call: (cpu, record of the region, target, return address). 1 when it has come back there and code is where it was; 0:
-   * back to the run loop.
+   * A guest call: (cpu, record of the region, target, return address). 1 when it has come back there and code is where
+   * it was; 0: back to the run loop.
    */
   nestedCall: [['i32', 'i32', 'i64', 'i64'], ['i32']],
   /** Goes to a direct branch's target and links it when it lies in the same page. */

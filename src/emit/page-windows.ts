@@ -234,8 +234,8 @@ export class PageWindows {
   }
 
   /**
-   * The windows that are asked most, by how many loops they are asked in. Outside loops they would make code larger that
-   * is compiled for a few turns.
+   * The windows that are asked most, by how many loops they are asked in. Outside loops they would make code larger
+   * that is compiled for a few turns.
    */
   private choose(graph: FlowGraph, blocks: ReadonlyMap<number, BlockEvents>): PageWindow[] {
     const worth = new Map<number, number>();

@@ -34,6 +34,11 @@ export interface VcpuHost {
   waitForInterrupt(): void;
   /** The time-stamp counter, in ticks of tscHz, as a double. Monotonic. */
   readTsc(): number;
+  /**
+   * When poll() next has something to do by itself, for engines that cannot count the guest's work: they set an alarm.
+   * Times are nanoseconds of a monotonic clock; Infinity is never. Without it they poll every half millisecond.
+   */
+  readonly deadline?: { nowNs(): number; nextNs(): number };
 }
 
 export type VcpuExit =
@@ -43,8 +48,11 @@ export type VcpuExit =
   | { readonly kind: 'halted-forever' }
   /** A triple fault: the machine resets or stops. */
   | { readonly kind: 'shutdown'; readonly reason: string }
-  /** The engine met a state that it cannot run: a defect of its own. The message has registers and the bytes at RIP. */
-  | { readonly kind: 'internal-error'; readonly message: string };
+  /**
+   * The engine met a state that it cannot run: a defect of its own, unless `hint` says what else to do. The message has
+   * registers and the bytes at RIP.
+   */
+  | { readonly kind: 'internal-error'; readonly message: string; readonly hint?: string };
 
 /** The outcome of one instruction, its exception (if any) intercepted instead of delivered. */
 export type StepResult =
@@ -66,4 +74,6 @@ export interface Vcpu {
   invalidateCode(guestPhysical: number, lengthBytes: number): void;
   /** What the engine has counted so far, by name; names that end in `Ms` are times. */
   statistics?(): Readonly<Record<string, number>>;
+  /** Gives back what the engine holds of the host (descriptors, mappings, timers); nothing may be called afterwards. */
+  close?(): void;
 }

@@ -21,6 +21,7 @@ import type { LoadedKernel } from './boot/boot-request.ts';
 import type { Decompressor } from './boot/decompression/decompressor.ts';
 import { loadKernel } from './boot/load-kernel.ts';
 import { DEFAULT_CODE_CACHE_BYTES, type MachineConfig, machineConfigSchema } from './config.ts';
+import type { KernelChipsState } from './kvm/kernel-chips.ts';
 
 /** One tick of the time-stamp counter is one nanosecond of the clock. */
 const TSC_HZ = 1_000_000_000;
@@ -44,14 +45,26 @@ export interface MachineEnvironment {
   serial: readonly SerialLine[];
   /** Called at least every few hundred microseconds of guest work; true ends the run with `stopped`. */
   poll(): boolean;
+  /** When poll() next has something to do by itself, in the clock's nanoseconds; Infinity, or left out: never. */
+  nextPollNs?(): number;
   /** True when a serial line may have input: cheap, asked at every poll. */
   inputWaiting(): boolean;
   /** Sleeps until poll() or inputWaiting() may have become true, or `timeoutMs` is over (Infinity is allowed). */
   sleep(timeoutMs: number): void;
 }
 
-/** What a debugging tool puts in the place of the usual parts. */
+/** Interrupt controllers, PIT and clock in the host's kernel. */
+export interface KernelSide {
+  setInterruptLine(gsi: number, asserted: boolean): void;
+  save(): KernelChipsState;
+  restore(state: KernelChipsState): void;
+}
+
+/** What another engine or a debugging tool puts in the place of the usual parts. */
 export interface MachineParts {
+  /** Gives the host's side of the VM, for whom the machine's own chips are asleep; undefined where it has them. */
+  createKernelSide?(memory: WebAssembly.Memory, memoryBytes: number): KernelSide;
+  /** Called once, after createKernelSide. */
   createVcpu(options: SoftwareVcpuOptions): Vcpu;
   /** RAM as the loaders and the devices see it. */
   createMemory(memory: WebAssembly.Memory, hostOffset: number, sizeBytes: number): GuestMemory;
@@ -71,7 +84,7 @@ export type MachineExit =
   /** HLT with interrupts off: nothing would ever wake it. */
   | { readonly kind: 'halted-forever' }
   /** A defect of the engine. */
-  | { readonly kind: 'internal-error'; readonly message: string }
+  | { readonly kind: 'internal-error'; readonly message: string; readonly hint?: string }
   /** The environment's poll() asked for it. */
   | { readonly kind: 'stopped' };
 
@@ -103,6 +116,7 @@ export class Machine {
   private readonly environment: MachineEnvironment;
   private readonly timers: Timers;
   private readonly ports: readonly (Uart16550 | undefined)[];
+  private readonly kernelSide: KernelSide | undefined;
   private demand: GuestDemand | undefined;
   private tscOffset = 0;
 
@@ -115,6 +129,8 @@ export class Machine {
     this.memory = parts.createMemory(memory, GUEST_RAM_OFFSET, memoryBytes);
     this.timers = new Timers(environment.clock);
     this.kernel = this.load();
+    this.kernelSide = parts.createKernelSide?.(memory, memoryBytes);
+    const { kernelSide } = this;
     const index = 0;
     this.board = new Board({
       timers: this.timers,
@@ -137,11 +153,12 @@ export class Machine {
       // A kernel of one's own may well poll the port without ever raising DTR.
       holdSerialInputUntilReady: this.kernel.format !== 'multiboot1',
       debugExit: debugExitPort === undefined ? undefined : { firstPort: debugExitPort, sizeBytes: 4 },
+      interruptSink: kernelSide && ((gsi, asserted) => kernelSide.setInterruptLine(gsi, asserted)),
     });
     this.devices = createDevices(this.board);
     const { com1, com2, com3, com4 } = this.devices;
     this.ports = [com1, com2, com3, com4];
-    const translation = environment.startTranslation?.(memory);
+    const translation = kernelSide === undefined ? environment.startTranslation?.(memory) : undefined;
     this.vcpu = parts.createVcpu({
       memory,
       ...(translation === undefined ? {} : { translation }),
@@ -150,8 +167,7 @@ export class Machine {
       host: this.vcpuHost(index),
       cpuid: { apicId: index, cpuCount: 1, tscHz: TSC_HZ, apicBusHz: APIC_TIMER_HZ },
     });
-    this.board.setUpAsFirmware();
-    this.vcpu.setState(this.kernel.state);
+    this.startProcessor(this.kernel);
   }
 
   /** Runs the guest to its end. */
@@ -172,7 +188,7 @@ export class Machine {
         case 'halted-forever':
           return { kind: 'halted-forever' };
         case 'internal-error':
-          return { kind: 'internal-error', message: exit.message };
+          return exit;
       }
     }
   }
@@ -208,11 +224,23 @@ export class Machine {
   private restart(): void {
     resetDevices(this.board, this.devices);
     this.memory.bytes(0, this.memory.sizeBytes).fill(0);
-    const { state } = this.load();
+    const kernel = this.load();
     this.vcpu.invalidateCode(0, this.memory.sizeBytes);
     this.tscOffset = 0;
-    this.board.setUpAsFirmware();
+    this.startProcessor(kernel);
+  }
+
+  /** As firmware hands over, with the board as after a reset. */
+  private startProcessor({ state }: LoadedKernel): void {
+    const { board, kernelSide, devices } = this;
+    board.setUpAsFirmware();
+    kernelSide?.restore({ ...board.save(), pit: devices.pit.save() });
     this.vcpu.setState(state);
+  }
+
+  /** Gives back what the engine holds of the host. The machine must not be used afterwards. */
+  close(): void {
+    this.vcpu.close?.();
   }
 
   private readTsc(): number {
@@ -244,8 +272,13 @@ export class Machine {
   }
 
   private vcpuHost(index: number): VcpuHost {
-    const { board } = this;
+    const { board, timers, environment } = this;
+    const nextNs = (): number => {
+      const timerNs = timers.nextDeadlineNs();
+      return environment.nextPollNs === undefined ? timerNs : Math.min(timerNs, environment.nextPollNs());
+    };
     const apic = board.localApics[index]!;
+    const asleep = this.kernelSide !== undefined;
     // The engine asks for 1, 2 and 4 bytes only.
     const size = (sizeBytes: number): AccessSizeBytes => sizeBytes as AccessSizeBytes;
     return {
@@ -265,8 +298,9 @@ export class Machine {
       setCr8: (value) => {
         apic.cr8 = value;
       },
-      readMsr: (msr) => board.readMsr(index, msr),
+      readMsr: (msr) => (asleep ? undefined : board.readMsr(index, msr)),
       writeMsr: (msr, value) => {
+        if (asleep) return false;
         if (msr !== MSR.IA32_TIME_STAMP_COUNTER) return board.writeMsr(index, msr, value);
         this.tscOffset = Number(value) - Math.floor(this.readTsc());
         board.onTimeStampCounterChanged(index);
@@ -275,6 +309,7 @@ export class Machine {
       poll: () => this.poll(),
       waitForInterrupt: () => this.waitForInterrupt(),
       readTsc: () => this.readTsc(),
+      deadline: { nowNs: () => timers.clock.nowNs(), nextNs },
     };
   }
 }

@@ -19,8 +19,13 @@ export const CONTROL = {
   taken: 4,
   /** Main sets it to hear the engine's statistics, cleared by the machine's thread before it tells them. */
   statistics: 5,
+  /**
+   * The kernel's number of the machine's thread while it may be inside a guest on KVM, where it does not sleep on
+   * `wake`: it is to be kicked as well. 0 otherwise.
+   */
+  guestThread: 6,
 } as const;
-const CONTROL_WORDS = 6;
+const CONTROL_WORDS = 7;
 
 /** Enough for a screenful at a time; a guest that is faster than its reader waits. */
 const OUTPUT_RING_BYTES = 64 * 1024;

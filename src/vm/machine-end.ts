@@ -7,7 +7,13 @@ import { UserError } from '../base/errors.ts';
 import type { TranslationPort } from '../engine/software/translation.ts';
 import type { Decompressor } from '../machine/boot/decompression/decompressor.ts';
 import type { MachineConfig } from '../machine/config.ts';
-import { Machine, type MachineEnvironment, type SerialLine, type Statistics } from '../machine/machine.ts';
+import {
+  Machine,
+  type MachineEnvironment,
+  type MachineParts,
+  type SerialLine,
+  type Statistics,
+} from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
 import { type Channel, CONTROL } from './channel.ts';
 import type { FromMachine } from './messages.ts';
@@ -19,6 +25,8 @@ export interface MachineThreadParts {
   decompressor: Decompressor;
   /** Begins translation on another thread, of code in this memory. Without it the machine's thread translates. */
   startTranslation?(memory: WebAssembly.Memory): TranslationPort;
+  /** Of another engine; the software engine's by default. */
+  machineParts?: MachineParts;
 }
 
 /** While the guest works, main hears of output no oftener. */
@@ -41,6 +49,7 @@ class Line implements SerialLine {
 
   write(byte: number): void {
     if (this.staged === STAGE_BYTES) this.flush();
+    if (this.staged === 0) this.channelEnd.noteOutput();
     this.stage[this.staged++] = byte;
   }
 
@@ -82,6 +91,8 @@ class ChannelEnd implements MachineEnvironment {
   private seenWake = 0;
   private toldAtNs = 0;
   private untold = false;
+  /** When the next poll is wanted, for what is staged or not told yet. */
+  private dueNs = Number.POSITIVE_INFINITY;
 
   constructor(channel: Channel, { post, decompressor, startTranslation }: MachineThreadParts) {
     this.post = post;
@@ -105,12 +116,24 @@ class ChannelEnd implements MachineEnvironment {
 
   poll(): boolean {
     this.flush();
-    if (this.untold && this.clock.nowNs() - this.toldAtNs >= TELL_INTERVAL_NS) this.tell();
+    if (this.untold) {
+      this.dueNs = this.toldAtNs + TELL_INTERVAL_NS;
+      if (this.clock.nowNs() >= this.dueNs) this.tell();
+    }
     if (Atomics.load(this.control, CONTROL.statistics) !== 0) {
       Atomics.store(this.control, CONTROL.statistics, 0);
       this.post({ kind: 'statistics', statistics: this.statistics() });
     }
     return this.stopRequested;
+  }
+
+  nextPollNs(): number {
+    return this.dueNs;
+  }
+
+  /** A line has its first byte since the last flush. */
+  noteOutput(): void {
+    if (this.dueNs === Number.POSITIVE_INFINITY) this.dueNs = this.clock.nowNs() + TELL_INTERVAL_NS;
   }
 
   sleep(timeoutMs: number): void {
@@ -131,6 +154,7 @@ class ChannelEnd implements MachineEnvironment {
 
   private tell(): void {
     this.untold = false;
+    this.dueNs = Number.POSITIVE_INFINITY;
     this.toldAtNs = this.clock.nowNs();
     // One message is enough until main has looked.
     if (Atomics.exchange(this.control, CONTROL.told, 1) === 0) this.post({ kind: 'look' });
@@ -157,7 +181,7 @@ class ChannelEnd implements MachineEnvironment {
 export function runMachine(channel: Channel, config: MachineConfig, parts: MachineThreadParts): Machine | undefined {
   const end = new ChannelEnd(channel, parts);
   try {
-    const machine = new Machine(config, end);
+    const machine = new Machine(config, end, parts.machineParts);
     end.statistics = () => machine.statistics();
     end.post({ kind: 'started', kernel: machine.kernel.description });
     const exit = machine.run();

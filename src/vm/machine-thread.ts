@@ -3,8 +3,9 @@
 
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Channel } from './channel.ts';
-import { runMachine } from './machine-end.ts';
+import type { CpuModelName } from '../engine/kvm/cpu-model.ts';
+import { type Channel, CONTROL } from './channel.ts';
+import { type MachineThreadParts, runMachine } from './machine-end.ts';
 import type { FromMachine, ToMachine } from './messages.ts';
 import { nodeDecompressor } from './node-decompressor.ts';
 import { startNodeTranslation } from './node-translation.ts';
@@ -13,16 +14,33 @@ if (parentPort === null) throw new Error('machine-thread.ts runs as a worker');
 const port = parentPort;
 // The worker was made by startNodeThread, with a channel.
 const channel = workerData as Channel;
-const startTranslation = startNodeTranslation();
+const translation = startNodeTranslation();
+const parts: MachineThreadParts = {
+  post: (answer) => port.postMessage('statistics' in answer ? withThreadTime(answer) : answer),
+  decompressor: nodeDecompressor,
+};
 // The thread never ends by itself, which is when Node would keep what it has compiled.
 flushCompileCache();
 port.once('message', (message: ToMachine) => {
-  runMachine(channel, message.config, {
-    post: (answer) => port.postMessage('statistics' in answer ? withThreadTime(answer) : answer),
-    decompressor: nodeDecompressor,
-    startTranslation,
-  });
+  const { engine } = message;
+  if (engine.name === 'kvm') void runOnKvm(message, engine.cpuModel);
+  else runMachine(channel, message.config, { ...parts, startTranslation: translation.begin });
 });
+
+async function runOnKvm({ config }: ToMachine, model: CpuModelName): Promise<void> {
+  translation.cancel();
+  // Foreign calls are loaded here alone: without KVM there are none.
+  const { KvmParts, thisThread } = await import('./kvm-parts.ts');
+  const machineParts = new KvmParts(model);
+  const control = new Int32Array(channel.control);
+  Atomics.store(control, CONTROL.guestThread, thisThread());
+  try {
+    runMachine(channel, config, { ...parts, machineParts })?.close();
+  } finally {
+    Atomics.store(control, CONTROL.guestThread, 0);
+    machineParts.close();
+  }
+}
 
 /** Adds the processor time of this thread, which says more than the clock where the host has other work. */
 function withThreadTime(message: Extract<FromMachine, { statistics: unknown }>): FromMachine {

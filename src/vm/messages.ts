@@ -1,9 +1,13 @@
 // The messages between the main thread of a VM process and its machine's thread.
 
+import type { CpuModelName } from '../engine/kvm/cpu-model.ts';
 import type { MachineConfig } from '../machine/config.ts';
 import type { MachineExit, Statistics } from '../machine/machine.ts';
 
-export type ToMachine = { kind: 'start'; config: MachineConfig };
+/** What the guest's code runs on. */
+export type EngineChoice = { readonly name: 'software' } | { readonly name: 'kvm'; readonly cpuModel: CpuModelName };
+
+export type ToMachine = { kind: 'start'; config: MachineConfig; engine: EngineChoice };
 
 export type FromMachine =
   /** The kernel is loaded and about to run. */

@@ -5,6 +5,9 @@ import { EXIT_STATUS, UserError } from '../base/errors.ts';
 import type { FromMachine } from './messages.ts';
 import type { StartThread } from './virtual-machine.ts';
 
+/** Loaded with the first machine that runs on KVM: a kick before that is lost, and the guest looks up by itself. */
+let kickThread: ((thread: number) => void) | undefined;
+
 export const startNodeThread: StartThread = (channel, events) => {
   const worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
     workerData: channel,
@@ -15,10 +18,18 @@ export const startNodeThread: StartThread = (channel, events) => {
   worker.on('error', (error) => events.onCrash(failureOf(error)));
   worker.on('exit', (code) => events.onCrash(new Error(`it ended with code ${code}`)));
   return {
-    post: (message) => worker.postMessage(message),
+    post: (message) => {
+      worker.postMessage(message);
+      if (message.engine.name === 'kvm') void loadKick();
+    },
+    kick: (thread) => kickThread?.(thread),
     terminate: () => void worker.terminate(),
   };
 };
+
+async function loadKick(): Promise<void> {
+  ({ kickThread } = await import('../engine/kvm/libc.ts'));
+}
 
 function failureOf(error: unknown): Error {
   if (!(error instanceof Error)) return new Error(String(error));

@@ -40,11 +40,15 @@ class NodeTranslation implements TranslationPort {
   }
 }
 
-/**
- * Starts the thread, which loads its code meanwhile. The function that comes back begins translation in a memory; it is
- * called once at most.
- */
-export function startNodeTranslation(): (memory: WebAssembly.Memory) => TranslationPort {
+export interface NodeTranslationThread {
+  /** Begins translation in a memory; called once at most. */
+  begin(memory: WebAssembly.Memory): TranslationPort;
+  /** Ends a thread that is not needed. */
+  cancel(): void;
+}
+
+/** Starts the thread, which loads its code meanwhile. */
+export function startNodeTranslation(): NodeTranslationThread {
   // Otherwise V8 compiles a function when it is first called, which is on the processor's thread.
   setFlagsFromString('--no-wasm-lazy-compilation');
   const { port1, port2 } = new MessageChannel();
@@ -53,5 +57,11 @@ export function startNodeTranslation(): (memory: WebAssembly.Memory) => Translat
   const worker = new Worker(new URL('translator-thread.ts', import.meta.url), { workerData, transferList: [port2] });
   worker.unref();
   port1.unref();
-  return (memory) => new NodeTranslation(port1, results, memory);
+  return {
+    begin: (memory) => new NodeTranslation(port1, results, memory),
+    cancel: () => {
+      port1.close();
+      void worker.terminate();
+    },
+  };
 }

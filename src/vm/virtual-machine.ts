@@ -8,7 +8,7 @@ import type { MachineConfig } from '../machine/config.ts';
 import type { MachineExit, Statistics } from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
 import { type Channel, CONTROL, createChannel } from './channel.ts';
-import type { FromMachine, ToMachine } from './messages.ts';
+import type { EngineChoice, FromMachine, ToMachine } from './messages.ts';
 
 /** The machine's thread ended without saying why: a defect of Bulkhead, or no memory left. */
 export class MachineCrash extends Error {
@@ -26,6 +26,8 @@ export interface MachineThread {
   post(message: ToMachine): void;
   /** Ends the thread by force. */
   terminate(): void;
+  /** Brings a thread that is inside its guest on KVM back to look at the channel; CONTROL.guestThread names it. */
+  kick?(thread: number): void;
 }
 
 export interface MachineThreadEvents {
@@ -98,8 +100,8 @@ export class VirtualMachine {
     });
   }
 
-  start(config: MachineConfig): void {
-    this.thread.post({ kind: 'start', config });
+  start(config: MachineConfig, engine: EngineChoice = { name: 'software' }): void {
+    this.thread.post({ kind: 'start', config, engine });
   }
 
   /** Queues input for a line; settles when the last of it is on its way. Never settles for a machine that has ended. */
@@ -141,6 +143,8 @@ export class VirtualMachine {
   private wake(word: number): void {
     Atomics.add(this.control, word, 1);
     Atomics.notify(this.control, word);
+    const guestThread = Atomics.load(this.control, CONTROL.guestThread);
+    if (guestThread !== 0) this.thread.kick?.(guestThread);
   }
 
   private receive(message: FromMachine): void {

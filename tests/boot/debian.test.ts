@@ -1,4 +1,5 @@
-// Stock Debian kernels and programs as guests, run by the command line. Slow: every test boots a kernel.
+// Stock Debian kernels and programs as guests of the software engine (kvm.test.ts has KVM), run by the command line.
+// Slow: every test boots a kernel.
 // Images come from the cache, or from the mirror that the host's apt is set up with.
 
 import assert from 'node:assert/strict';
@@ -19,7 +20,7 @@ const REBOOTED = /Restarting system[\s\S]*root@debian:~# /;
 
 const folder = temporaryFolder();
 const runIn = (image: string, command: readonly string[], options: CliOptions = {}) =>
-  runCli(['run', image, '--', ...command], { ...SLOW, ...options });
+  runCli(['run', '--engine', 'software', image, '--', ...command], { ...SLOW, ...options });
 
 for (const { name } of listImages()) {
   describe(name, () => {
@@ -38,7 +39,7 @@ for (const { name } of listImages()) {
     });
 
     test('the shell answers, `reboot` starts anew, and `poweroff` ends with status 0', async () => {
-      const { status, stdout, stderr } = await runCli(['run', name], {
+      const { status, stdout, stderr } = await runCli(['run', '--engine', 'software', name], {
         ...SLOW,
         dialogue: [
           { after: PROMPT, type: 'echo $((6 * 7)) is the answer; touch /left-over\n' },
@@ -55,7 +56,10 @@ for (const { name } of listImages()) {
 }
 
 test("the end of piped input is the shell's end", async () => {
-  const { status, stdout } = await runCli(['run', 'debian'], { ...SLOW, input: 'echo $((6 * 7)) is the answer\n' });
+  const { status, stdout } = await runCli(['run', '--engine', 'software', 'debian'], {
+    ...SLOW,
+    input: 'echo $((6 * 7)) is the answer\n',
+  });
   assert.match(stdout.toString(), /\n42 is the answer\r\n/);
   assert.equal(status, 0);
 });
@@ -71,7 +75,10 @@ test('a 32-bit program of Debian computes what the host computes', async () => {
   const script =
     'busybox32 sha256sum /root/data; busybox32 md5sum /root/data; busybox32 awk "BEGIN { print 355 / 113 }"';
   const files = ['--file', `${path}:/bin/busybox32`, '--file', `${data}:/root/data`];
-  const { status, stdout, stderr } = await runCli(['run', 'debian', ...files, '--', 'sh', '-c', script], SLOW);
+  const { status, stdout, stderr } = await runCli(
+    ['run', '--engine', 'software', 'debian', ...files, '--', 'sh', '-c', script],
+    SLOW,
+  );
   const digest = (algorithm: string): string => hash(algorithm, seededBytes(SEED, 100_000), 'hex');
   const expected = `${digest('sha256')}  /root/data\n${digest('md5')}  /root/data\n3.14159\n`;
   assert.equal(stdout.toString(), expected, `seed ${SEED}: ${stderr}`);
@@ -80,7 +87,18 @@ test('a 32-bit program of Debian computes what the host computes', async () => {
 
 test('a guest has the memory that it was given', async () => {
   const { status, stdout } = await runCli(
-    ['run', 'debian', '--memory', '1G', '--', 'awk', '/MemTotal/ { print int($2 / 1024) }', '/proc/meminfo'],
+    [
+      'run',
+      '--engine',
+      'software',
+      'debian',
+      '--memory',
+      '1G',
+      '--',
+      'awk',
+      '/MemTotal/ { print int($2 / 1024) }',
+      '/proc/meminfo',
+    ],
     SLOW,
   );
   const totalMib = Number(stdout.toString());
@@ -89,7 +107,10 @@ test('a guest has the memory that it was given', async () => {
 });
 
 test('--verbose shows the kernel at work, on standard error', async () => {
-  const { status, stdout, stderr } = await runCli(['run', 'debian', '--verbose', '--', 'echo', 'done'], SLOW);
+  const { status, stdout, stderr } = await runCli(
+    ['run', '--engine', 'software', 'debian', '--verbose', '--', 'echo', 'done'],
+    SLOW,
+  );
   assert.equal(stdout.toString(), 'done\n');
   assert.match(stderr, /Linux version 6\./);
   assert.equal(status, 0);
@@ -97,7 +118,7 @@ test('--verbose shows the kernel at work, on standard error', async () => {
 
 test('a kernel that panics before the command has run fails with what it said', async () => {
   const { status, stdout, stderr } = await runCli(
-    ['run', 'debian', '--append', 'rdinit=/none init=/none', '--', 'true'],
+    ['run', '--engine', 'software', 'debian', '--append', 'rdinit=/none init=/none', '--', 'true'],
     SLOW,
   );
   assert.equal(stdout.length, 0);

@@ -57,6 +57,7 @@ test('a mistake on the command line is one line and status 2', async () => {
     [['debug', 'lockstep', 'debian', '--jumps', 'many'], /not a number: --jumps many/],
     [['debug', 'lockstep', 'debian', '--slice', '0'], /a slice has one jump at least/],
     [['doctor', '--format', 'xml'], /Allowed choices are text, json/],
+    [['run', 'debian', '--engine', 'xen'], /Allowed choices are auto, kvm, software/],
   ] as const) {
     assertFailure(await runCli(args), 2, message);
   }
@@ -75,11 +76,18 @@ test('an ELF program is no kernel', async () => {
 test('the doctor says what will be used, to people and to programs', async () => {
   const text = await runCli(['doctor']);
   assert.equal(text.status, 0);
-  assert.match(text.stdout.toString(), /^engine +software: /);
-  assert.match(text.stdout.toString(), /\nKVM +(present|none): /);
+  assert.match(text.stdout.toString(), /^engine +(kvm|software): /);
+  assert.match(text.stdout.toString(), /\nKVM +(not )?usable: /);
   const json = await runCli(['doctor', '--format', 'json']);
   const report = z
-    .object({ engine: z.object({ used: z.literal('software') }), kvm: z.object({ reason: z.string().min(1) }) })
+    .object({
+      engine: z.object({ used: z.enum(['kvm', 'software']) }),
+      kvm: z.object({
+        usable: z.boolean(),
+        reason: z.string().min(1),
+        checks: z.array(z.object({ name: z.string(), passed: z.boolean(), finding: z.string() })).min(1),
+      }),
+    })
     .parse(JSON.parse(json.stdout.toString()));
   assert.ok(report);
 });

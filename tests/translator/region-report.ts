@@ -5,7 +5,7 @@ import { decode } from '../../src/decode/decoder.ts';
 import { importLazily } from '../../src/emit/imports.ts';
 import { TLB } from '../../src/emit/record.ts';
 import { emitRegion, type RegionCode } from '../../src/emit/region.ts';
-import { formRegion } from '../../src/engine/software/region-former.ts';
+import { type Effort, formRegion } from '../../src/engine/software/region-former.ts';
 import { GPR_OFFSET, STATE, type StateField, XMM_OFFSET } from '../../src/ir/guest-state.ts';
 import { printBody } from '../../src/ir/printer.ts';
 import { GPR_NAMES_64 } from '../../src/isa/registers.ts';
@@ -31,6 +31,7 @@ export interface GuestCode {
   readonly entry?: number;
   /** Where indirect jumps have been seen to go. */
   readonly landings?: readonly number[];
+  readonly effort?: Effort;
 }
 
 export interface RegionFigures {
@@ -53,7 +54,7 @@ export interface RegionReport {
 
 /** Throws where not even the first instruction can be in a region. */
 export function reportRegion(code: GuestCode): RegionReport {
-  const { origin, bytes, entry = origin, landings = [] } = code;
+  const { origin, bytes, entry = origin, landings = [], effort } = code;
   const region = formRegion(
     {
       decode: (offset) => {
@@ -66,6 +67,7 @@ export function reportRegion(code: GuestCode): RegionReport {
       landings: () => landings,
     },
     entry,
+    effort,
   );
   if (region === undefined) throw new Error('a region cannot begin with this instruction');
   const writer = new ModuleWriter();

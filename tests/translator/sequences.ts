@@ -1,6 +1,7 @@
 // Small guest sequences, each of one kind of work, whose translations the goldens hold. A line is an instruction: its
 // bytes and what they mean; the listings in the goldens are a disassembler's.
 
+import type { Effort } from '../../src/engine/software/region-former.ts';
 import type { GuestCode } from './region-report.ts';
 
 export interface Sequence {
@@ -10,16 +11,17 @@ export interface Sequence {
   /** Offset of the first byte in its page, 0 if left out. */
   readonly origin?: number;
   readonly landings?: readonly number[];
+  readonly effort?: Effort;
   readonly code: string;
 }
 
-export function codeOf({ origin = 0, landings = [], code }: Sequence): GuestCode {
+export function codeOf({ origin = 0, landings = [], effort = 'quick', code }: Sequence): GuestCode {
   const bytes = code
     .trim()
     .split('\n')
     .flatMap((line) => line.trim().split('  ')[0]!.split(' '))
     .map((byte) => Number.parseInt(byte, 16));
-  return { origin, landings, bytes: Uint8Array.from(bytes) };
+  return { origin, landings, effort, bytes: Uint8Array.from(bytes) };
 }
 
 export const SEQUENCES: readonly Sequence[] = [
@@ -242,7 +244,8 @@ export const SEQUENCES: readonly Sequence[] = [
   },
   {
     name: 'local-calls',
-    what: 'a small function that is called twice: calls and returns are branches',
+    what: 'a small function that is called twice, translated thoroughly: calls and returns are branches',
+    effort: 'thorough',
     code: `
       48 89 df                    mov rdi, rbx
       e8 0c 00 00 00              call page+0x14

@@ -176,8 +176,8 @@ export interface Region extends RegionCode {
 }
 
 /**
- * Forms a region from `entry`; undefined when not even its first instruction can be translated, or when nothing comes of
- * being thorough.
+ * Forms a region from `entry`; undefined when not even its first instruction can be translated, or when nothing comes
+ * of being thorough.
  */
 export function formRegion(source: CodeSource, entry: number, effort: Effort = 'quick'): Region | undefined {
   const code = new RegionInstructions(source, entry, LIMITS[effort]);

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { examineKvm } from '../../src/engine/kvm/kvm-report.ts';
+import { SUITES, testSuites } from './engine-suite.ts';
+import { RAM_BYTES } from './guest.ts';
+import { IdleHost } from './idle-host.ts';
+import { CASES_WITH_DEPARTURES, findDepartures } from './kvm-departures.ts';
+import { createKvmTestVcpu } from './kvm-vcpu-factory.ts';
+
+const { opens, reason } = await examineKvm();
+
+describe('the KVM engine', { skip: opens ? false : reason }, () => {
+  if (!opens) return;
+  const host = new IdleHost();
+  const departures = findDepartures(host);
+  const target = createKvmTestVcpu(host, RAM_BYTES);
+  after(() => target.close());
+  testSuites({ host, target, skip: ({ name }) => departures.get(name) });
+});
+
+test('every departure of an incomplete KVM names cases that are there', () => {
+  const names = new Set(Object.values(SUITES).flatMap((cases) => cases.map(({ name }) => name)));
+  assert.deepEqual(
+    CASES_WITH_DEPARTURES.filter((name) => !names.has(name)),
+    [],
+  );
+});
