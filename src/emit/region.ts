@@ -51,7 +51,7 @@ const renewsPages = ({ kind, name }: Statement, local: boolean): boolean =>
  * Offsets from here on are blocks without code of the guest's, which a region's own returns go to: each finds the place
  * behind a call that the address in `target` is.
  */
-export const RETURN_BLOCKS = 1 << 30;
+export const RETURN_BLOCKS = 2 ** 40;
 
 export interface RegionBlock {
   /** Offset of the first instruction from the page that the region begins in. */

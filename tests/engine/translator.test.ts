@@ -53,6 +53,12 @@ test('nested loops leave the sum that they count up', () => {
   assert.equal(state.gpr[3], (50n * 100n * 101n) / 2n);
 });
 
+test('a jump over more than a gigabyte goes to its target', () => {
+  // or eax, eax; jns +0x50000000, where nothing is
+  const state = compare([0x09, 0xc0, 0x0f, 0x89, 0, 0, 0, 0x50]);
+  assert.equal(state.cr2 >> 28n, 5n);
+});
+
 test('a fault in a loop finds registers and flags as the instruction before left them', () => {
   // loop: add rax, 7; mov [rdi], rax; add rdi, 8; cmp rdi, r9; jmp loop: runs into the unmapped page
   const code = [0x48, 0x83, 0xc0, 7, 0x48, 0x89, 0x07, 0x48, 0x83, 0xc7, 8, 0x4c, 0x39, 0xcf, 0xeb, 0xf0];
