@@ -54,8 +54,8 @@ import { X87 } from './x87.ts';
 
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
 const DEFAULT_SAMPLES = 10;
-/** Some ten milliseconds. */
-const DEFAULT_THOROUGH_SAMPLES = 300;
+/** Never: docs/translator.md has what it cost when it was 300. */
+const DEFAULT_THOROUGH_SAMPLES = Number.POSITIVE_INFINITY;
 /** A place that is jumped to so often counts as sampled once. */
 const JUMPS_PER_SAMPLE = 1000;
 
@@ -83,7 +83,7 @@ export interface SoftwareVcpuOptions {
   readonly cpuid: Omit<CpuidContext, 'osxsave'>;
   /** Polls at one place before it is translated: 0 is before it first runs, Infinity never. */
   readonly translateAfterSamples?: number;
-  /** Polls that find a region at work before it is translated again, with what it calls: 300 by default. */
+  /** Polls that find a region at work before it is translated again, with what it calls: never by default. */
   readonly translateThoroughlyAfter?: number;
   /** Machine code of translated regions to be kept at most, as an estimate: 256 MiB by default. */
   readonly codeCacheBytes?: number;
