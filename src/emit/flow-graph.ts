@@ -7,7 +7,8 @@ export class FlowGraph {
   readonly dominator = new Map<number, number>();
   readonly predecessors = new Map<number, number[]>();
   private readonly merges = new Set<number>();
-  private readonly loops = new Set<number>();
+  /** By a loop's head, the position of its last back edge. */
+  private readonly loops = new Map<number, number>();
   private readonly mergesBelow = new Map<number, number[]>();
 
   constructor(entry: number, successorsOf: (offset: number) => number[]) {
@@ -92,7 +93,7 @@ export class FlowGraph {
   /** How many loops a block lies in. */
   loopDepth(offset: number): number {
     let depth = 0;
-    for (const head of this.loops) if (this.isInLoop(head, offset)) depth++;
+    for (const head of this.loops.keys()) if (this.isInLoop(head, offset)) depth++;
     return depth;
   }
 
@@ -103,8 +104,7 @@ export class FlowGraph {
 
   private isInLoop(head: number, offset: number): boolean {
     // In reverse postorder a loop's blocks lie between its head and its last back edge.
-    const last = Math.max(...this.predecessors.get(head)!.map((from) => this.position.get(from)!));
-    return this.position.get(offset)! <= last && this.dominates(head, offset);
+    return this.position.get(offset)! <= this.loops.get(head)! && this.dominates(head, offset);
   }
 
   /** The merges that a block dominates at once, in reverse postorder. */
@@ -116,8 +116,9 @@ export class FlowGraph {
     for (const [index, offset] of this.order.entries()) {
       let forward = 0;
       for (const from of this.predecessors.get(offset) ?? []) {
-        if (this.position.get(from)! < index) forward++;
-        else this.loops.add(offset);
+        const at = this.position.get(from)!;
+        if (at < index) forward++;
+        else this.loops.set(offset, Math.max(at, this.loops.get(offset) ?? 0));
       }
       if (forward < 2) continue;
       this.merges.add(offset);
