@@ -88,7 +88,11 @@ class ChannelEnd implements MachineEnvironment {
   /** The machine's, once there is one. */
   statistics: () => Statistics = () => ({});
   private readonly control: Int32Array;
-  private seenWake = 0;
+  /** Main counts it up when it has sent anything. */
+  private seenWake = -1;
+  private someInput = false;
+  private asked = true;
+  private stopping = false;
   private toldAtNs = 0;
   private untold = false;
   /** When the next poll is wanted, for what is staged or not told yet. */
@@ -109,9 +113,13 @@ class ChannelEnd implements MachineEnvironment {
   }
 
   inputWaiting(): boolean {
+    const wake = Atomics.load(this.control, CONTROL.wake);
+    if (wake !== this.seenWake) this.asked = true;
+    else if (!this.someInput) return false;
     // Before the lines are looked at, so that what comes in later ends the next sleep.
-    this.seenWake = Atomics.load(this.control, CONTROL.wake);
-    return this.serial.some((line) => line.hasInput);
+    this.seenWake = wake;
+    this.someInput = this.serial.some((line) => line.hasInput);
+    return this.someInput;
   }
 
   poll(): boolean {
@@ -120,11 +128,16 @@ class ChannelEnd implements MachineEnvironment {
       this.dueNs = this.toldAtNs + TELL_INTERVAL_NS;
       if (this.clock.nowNs() >= this.dueNs) this.tell();
     }
-    if (Atomics.load(this.control, CONTROL.statistics) !== 0) {
-      Atomics.store(this.control, CONTROL.statistics, 0);
+    if (this.asked) this.answer();
+    return this.stopping;
+  }
+
+  private answer(): void {
+    this.asked = false;
+    if (Atomics.exchange(this.control, CONTROL.statistics, 0) !== 0) {
       this.post({ kind: 'statistics', statistics: this.statistics() });
     }
-    return this.stopRequested;
+    this.stopping = this.stopRequested;
   }
 
   nextPollNs(): number {

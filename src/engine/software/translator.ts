@@ -29,6 +29,8 @@ export interface TranslatorParts {
   readonly port: TranslationPort | undefined;
   /** Polls at one place before it is translated. */
   readonly threshold: number;
+  /** As so many count the one that sample() and used() hear of. */
+  readonly pollsPerSample: number;
   /** Polls that find a region at work before it is translated again. */
   readonly thoroughThreshold: number;
   /** RegionJob.untaken and RegionJob.heat. */
@@ -110,12 +112,14 @@ export class Translator {
     return this.statistics.regions;
   }
 
-  /** Generated code polls at `offset` of the page. True when that made it a region. */
+  /** Generated code polls at `offset` of the page, as one of several polls. True when that made it a region. */
   sample(page: CodePage, offset: number, around: CodeAround): boolean {
+    const { threshold, pollsPerSample, port } = this.parts;
     this.beginPeriod(page);
-    const count = (page.samples.get(offset) ?? 0) + 1;
-    page.samples.set(offset, count);
-    return count === this.parts.threshold && this.translate(page, offset, around, this.parts.port);
+    const before = page.samples.get(offset) ?? 0;
+    page.samples.set(offset, before + pollsPerSample);
+    const isHot = before < threshold && before + pollsPerSample >= threshold;
+    return isHot && this.translate(page, offset, around, port);
   }
 
   /** Forgets what has been counted in the periods before. */
@@ -179,7 +183,7 @@ export class Translator {
    */
   used(region: InstalledRegion, around: () => CodeAround | undefined): void {
     this.modules.used(region.handler);
-    region.uses++;
+    region.uses += this.parts.pollsPerSample;
     if (region.uses < this.parts.thoroughThreshold || region.thorough) return;
     const place = around();
     if (place === undefined) return;

@@ -138,6 +138,7 @@ export class SoftwareVcpu implements Vcpu {
     const layout = layoutVcpu(options.index ?? 0, options.count ?? 1);
     this.host = host;
     const samples = options.translateAfterSamples ?? DEFAULT_SAMPLES;
+    this.pollsPerSample = Math.max(1, Math.floor(samples / 3));
     this.hotAfter = samples === Number.POSITIVE_INFINITY ? 0x7fffffff : Math.max(1, samples * JUMPS_PER_SAMPLE);
     this.ramBytes = ramBytes;
     this.base = layout.stateOffset;
@@ -221,7 +222,8 @@ export class SoftwareVcpu implements Vcpu {
       handlers: this.handlers,
       batches: new BatchTranslator(memory, decode),
       port: options.translation,
-      threshold: options.translateAfterSamples ?? DEFAULT_SAMPLES,
+      threshold: samples,
+      pollsPerSample: this.pollsPerSample,
       thoroughThreshold: options.translateThoroughlyAfter ?? DEFAULT_THOROUGH_SAMPLES,
       untaken: this.hotAfter,
       heat: layout.heatOffset,
@@ -257,6 +259,10 @@ export class SoftwareVcpu implements Vcpu {
   private readonly translatesSteps: boolean;
   private readonly translatesFirst: boolean;
   private readonly translates: boolean;
+  /** The translator hears of one poll in so many: to find the place takes longer than all else that a poll does. */
+  private readonly pollsPerSample: number;
+  /** Polls until it hears of one. */
+  private unsampled = 0;
   /** The last number given to an epoch, and the last one that counts no more in any address space. */
   private epochs = 1;
   private staleEpoch = 1;
@@ -509,17 +515,25 @@ export class SoftwareVcpu implements Vcpu {
     if (this.nmiPending || (waiting && (this.eflagsSystem & EFLAGS.IF) !== 0)) return true;
     if (waiting) this.cpu.set32(STATE.interruptWaiting, 1);
     this.view.setInt32(this.base + STATE.budget.offset, this.pollInterval.current - 1, true);
-    if (this.translates) this.tellTranslator('sample', this.cpu.get(STATE.rip));
+    if (this.isSampled) this.tellTranslator('sample', this.cpu.get(STATE.rip));
     return this.needsUpkeep;
   }
 
   /** Counts the time since the last poll for the record that polls, or that is about to run. */
   private noteTier(record: number): number {
+    if (--this.unsampled < 0) this.unsampled = this.pollsPerSample - 1;
     const handler = record === 0 ? 0 : this.view.getUint16(record + RECORD.handler, true);
     const translated = handler >= FIRST_REGION;
-    const region = translated ? this.code.regionAt(record) : undefined;
-    if (region !== undefined) this.translator.used(region, () => this.aroundRegion(region));
+    if (translated && this.isSampled) {
+      const region = this.code.regionAt(record);
+      if (region !== undefined) this.translator.used(region, () => this.aroundRegion(region));
+    }
     return this.tiers.poll(translated);
+  }
+
+  /** The translator hears of this poll. */
+  private get isSampled(): boolean {
+    return this.unsampled === 0 && this.translates;
   }
 
   /** Sums since the beginning; names that end in `Ms` are times, `recordBytes` and `live...` are levels. */
@@ -1180,8 +1194,10 @@ export class SoftwareVcpu implements Vcpu {
         if (this.polled) {
           this.polled = false;
           this.pollInterval.adapt(this.noteTier(record));
-          const around = this.around(this.cpu.get(STATE.rip));
-          if (this.translator.sample(this.resolvedPage!, this.resolvedOffset, around)) record = this.resolve();
+          if (this.isSampled) {
+            const around = this.around(this.cpu.get(STATE.rip));
+            if (this.translator.sample(this.resolvedPage!, this.resolvedOffset, around)) record = this.resolve();
+          }
         }
         if (record !== 0) {
           this.cpu.set(STATE.expectedReturn, NO_RETURN);
