@@ -51,11 +51,6 @@ export interface NodeTranslationThread {
 export function startNodeTranslation(): NodeTranslationThread {
   // Otherwise V8 compiles a function when it is first called, which is on the processor's thread.
   setFlagsFromString('--no-wasm-lazy-compilation');
-  // What inlining wants to know is counted at every entry of a function that is not optimised yet; regions call each
-  // other across modules, where nothing is inlined. The three flags rest on one another.
-  for (const flag of ['--no-wasm-inlining-call-indirect', '--no-wasm-deopt', '--no-wasm-inlining']) {
-    setFlagsFromString(flag);
-  }
   const { port1, port2 } = new MessageChannel();
   const results = new SharedArrayBuffer(4);
   const workerData: TranslatorThreadData = { port: port2, results };
