@@ -4,6 +4,7 @@
 import { NO_PAGE, SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from '../ir/guest-state.ts';
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
+import { pushEnterPage, pushEntry, pushIsOld, pushIsOther } from './jump-cache.ts';
 import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD, REGION_RECORD, REGION_VERIFIED, TLB } from './record.ts';
 
 /** Nested calls at most: their frames lie on the thread's stack. */
@@ -936,41 +937,19 @@ function ret(imports: Imports): FunctionWriter {
  */
 function pushFollow(f: FunctionWriter, imports: Imports, rec: number, handler: number): void {
   const entry = f.local('i32');
-  const low = f.local('i32');
-  f.get(2);
-  f.pure('i32.wrap_i64');
-  f.tee(low);
-  f.get(low);
-  f.i32(JUMP_CACHE.entriesLog2);
-  f.pure('i32.shr_u');
-  f.pure('i32.xor');
-  f.i32((1 << JUMP_CACHE.entriesLog2) - 1);
-  f.pure('i32.and');
-  f.i32(JUMP_CACHE.strideLog2);
-  f.pure('i32.shl');
-  loadField(f, 'jumpCache');
-  f.pure('i32.add');
-  f.tee(entry);
+  pushEntry(f, 2, entry);
+  f.get(entry);
   f.memory('i32.load', JUMP_CACHE.record);
   f.set(rec);
   f.get(entry);
   f.memory('i32.load', JUMP_CACHE.handler);
   f.set(handler);
-  f.get(entry);
-  f.memory('i64.load', JUMP_CACHE.target);
-  f.get(2);
-  f.pure('i64.eq');
-  f.get(entry);
-  f.memory('i32.load', JUMP_CACHE.epoch);
-  loadField(f, 'codeEpoch');
-  f.pure('i32.eq');
-  f.pure('i32.and');
+  pushIsOther(f, 2, entry);
+  pushIsOld(f, entry);
+  f.pure('i32.or');
+  f.pure('i32.eqz');
   f.if(undefined, 'likely');
-  f.get(CPU);
-  f.get(2);
-  f.i64(-4096n);
-  f.pure('i64.and');
-  f.memory('i64.store', STATE.codePage.offset);
+  pushEnterPage(f, 2);
   f.else();
   pushLookup(f, imports, 2, rec);
   f.get(rec);

@@ -12,10 +12,11 @@ import type { Builder, FlagKind, NodeKind, Statement, Value } from '../ir/builde
 import { gprOffset, NO_PAGE, STATE, type StateField, XMM_OFFSET } from '../ir/guest-state.ts';
 import { RUNTIME, type RuntimeName, type RuntimeSignature, STATELESS_RUNTIME } from '../ir/runtime.ts';
 import type { FunctionWriter, WasmType } from '../wasm/encoder.ts';
-import { pushDispatch, pushNotCanonical } from './core.ts';
+import { MAXIMUM_CALL_DEPTH, pushDispatch, pushNotCanonical } from './core.ts';
 import { FlowGraph } from './flow-graph.ts';
 import { HandlerEmitter, isPure } from './handler.ts';
 import { FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
+import { pushEnterPage, pushEntry, pushHandlerCall, pushIsOld, pushIsOther } from './jump-cache.ts';
 import { type PageWindow, PageWindows } from './page-windows.ts';
 import { RECORD, REGION_RECORD, REGION_VERIFIED } from './record.ts';
 import {
@@ -709,10 +710,7 @@ class RegionEmitter extends HandlerEmitter {
     f.if(undefined, 'likely');
     this.setField('codeChanged', () => f.i32(0));
     this.storeDynamicFlags();
-    f.get(CPU);
-    f.get(REC);
-    f.get(this.target);
-    f.returnCall(this.imports.core.jumpOut);
+    this.follow();
     f.end();
     this.settleForExit();
     f.get(this.why);
@@ -744,12 +742,46 @@ class RegionEmitter extends HandlerEmitter {
   }
 
   private jumpOut(pushTarget: () => void): void {
-    const { f } = this;
     this.handOver(this.place.dirty);
+    pushTarget();
+    this.f.set(this.target);
+    this.follow();
+  }
+
+  /** Goes to the address in `target`, by the jump cache at once where that knows it. */
+  private follow(): void {
+    const { f } = this;
+    const entry = this.temporary('i32');
+    f.block();
+    this.leaveUnlessKnown(entry);
+    pushHandlerCall(f, entry);
+    f.returnCallIndirect(this.imports.handlerType);
+    f.end();
     f.get(CPU);
     f.get(REC);
-    pushTarget();
+    f.get(this.target);
     f.returnCall(this.imports.core.jumpOut);
+  }
+
+  /** Leaves the innermost block when a poll is due or the jump cache does not know the address in `target`. */
+  private leaveUnlessKnown(entry: number): void {
+    const { f, target } = this;
+    pushEntry(f, target, entry);
+    pushIsOther(f, target, entry);
+    f.brIf(0, 'unlikely');
+    pushIsOld(f, entry);
+    f.brIf(0, 'unlikely');
+    this.loadField('budget');
+    f.tee(this.budget);
+    f.i32(0);
+    f.pure('i32.le_s');
+    f.brIf(0, 'unlikely');
+    this.setField('budget', () => {
+      f.get(this.budget);
+      f.i32(1);
+      f.pure('i32.sub');
+    });
+    pushEnterPage(f, target);
   }
 
   /** An indirect jump: to where it has been seen to go if that lies in the region, else out. */
@@ -817,10 +849,9 @@ class RegionEmitter extends HandlerEmitter {
     f.i32(1);
     f.return();
     f.end();
-    f.get(CPU);
-    f.get(REC);
     this.push(target);
-    f.returnCall(this.imports.core.jumpOut);
+    f.set(this.target);
+    this.follow();
   }
 
   /** Calls an address, and goes on behind the instruction when it comes back there. */
@@ -828,14 +859,22 @@ class RegionEmitter extends HandlerEmitter {
     const { f } = this;
     const flow = this.place.instruction!;
     this.handOver(flow.spilled);
+    pushTarget();
+    f.set(this.target);
+    f.block();
+    f.block();
+    this.callKnown();
+    f.br(1);
+    f.end();
     f.get(CPU);
     f.get(REC);
-    pushTarget();
+    f.get(this.target);
     this.pushAddress(this.place.nextInstruction);
     f.call(this.imports.core.nestedCall);
     f.pure('i32.eqz');
     f.if(undefined, 'unlikely');
     this.leave();
+    f.end();
     f.end();
     this.refresh();
     f.i32(FLAG_KIND.none);
@@ -843,6 +882,50 @@ class RegionEmitter extends HandlerEmitter {
     this.fill(flow.reloaded);
     this.place.flags = MEMORY;
     this.place.dirty = 0;
+  }
+
+  /**
+   * What nestedCall does (core.ts), where the jump cache knows the address in `target`; where it does not, leaves the
+   * innermost block.
+   */
+  private callKnown(): void {
+    const { f } = this;
+    const entry = this.temporary('i32');
+    const depth = this.temporary('i32');
+    const epoch = this.temporary('i32');
+    const expected = this.temporary('i64');
+    this.loadField('callDepth');
+    f.tee(depth);
+    f.i32(MAXIMUM_CALL_DEPTH);
+    f.pure('i32.ge_s');
+    f.brIf(0, 'unlikely');
+    this.leaveUnlessKnown(entry);
+    this.field('expectedReturn', expected);
+    this.field('codeEpoch', epoch);
+    this.setField('callDepth', () => {
+      f.get(depth);
+      f.i32(1);
+      f.pure('i32.add');
+    });
+    this.setField('expectedReturn', () => this.pushAddress(this.place.nextInstruction));
+    pushHandlerCall(f, entry);
+    f.callIndirect(this.imports.handlerType);
+    f.pure('i32.eqz');
+    f.if(undefined, 'unlikely');
+    this.leave();
+    f.end();
+    this.setField('callDepth', () => f.get(depth));
+    this.setField('expectedReturn', () => f.get(expected));
+    this.setField('codePage', () => f.get(this.codePage));
+    f.get(epoch);
+    this.loadField('codeEpoch');
+    f.pure('i32.ne');
+    f.if(undefined, 'unlikely');
+    // Code may be elsewhere now, this region's too.
+    this.setField('rip', () => this.pushAddress(this.place.nextInstruction));
+    this.setField('record', () => f.i32(0));
+    this.leave();
+    f.end();
   }
 
   // Flags.

@@ -1,5 +1,5 @@
-// PCMPESTRM, PCMPESTRI, PCMPISTRM and PCMPISTRI (Intel SDM volume 1, 5.11 and volume 2, 4.1). The comparisons that the C
-// library is made of (equal each, equal any) are vector operations where the immediate is known, which it is in
+// PCMPESTRM, PCMPESTRI, PCMPISTRM and PCMPISTRI (Intel SDM volume 1, 5.11 and volume 2, 4.1). The comparisons that
+// the C library is made of (equal each, equal any) are vector operations where the immediate is known, which it is in
 // translated code; the engine does the others.
 
 import type { Builder, Value } from '../ir/builder.ts';
