@@ -85,11 +85,11 @@ export const TLB = {
 
 /** Code TLB of one privilege and code size: tag, then the host offset of the page's table of records by offset. */
 export const CODE_TLB = {
-  entriesLog2: 9,
+  entriesLog2: 11,
   strideLog2: 4,
   tag: 0,
   page: 8,
-  sizeBytes: 1 << 13,
+  sizeBytes: 16 << 11,
 } as const;
 
 /** A code page's table: 4096 x u32, the record for an instruction that starts at that offset, or 0. */

@@ -15,14 +15,16 @@ export const MAXIMUM_RAM_BYTES = 3 * 1024 ** 3;
 const VCPU_BLOCKS_OFFSET = 0x1_0000;
 const RECORDS_OFFSET = 0x100_0000;
 
-export const TLB_CLASSES = 4;
-/** Code TLBs: three code sizes for supervisor and user. */
-export const CODE_TLB_CLASSES = 6;
-/** Address spaces that have TLBs of their own: what one has found is still there when it is switched to again. */
+/** Address spaces whose users have TLBs of their own: what one has found is still there when it comes again. */
 export const TLB_SETS = 4;
-/** All data TLBs of a processor, set after set; the code TLBs are behind them. */
-export const DATA_TLB_BYTES = TLB_SETS * TLB_CLASSES * TLB.sizeBytes;
-export const CODE_TLB_BYTES = TLB_SETS * CODE_TLB_CLASSES * CODE_TLB.sizeBytes;
+/** Data TLBs of supervisors, which all address spaces share, and of the users of one. */
+export const SUPERVISOR_TLBS = 2;
+export const USER_TLBS = 2;
+/** Code TLBs likewise: one for each code size. */
+export const CODE_SIZE_TLBS = 3;
+/** All data TLBs of a processor, the supervisors' first; the code TLBs are behind them. */
+export const DATA_TLB_BYTES = (SUPERVISOR_TLBS + TLB_SETS * USER_TLBS) * TLB.sizeBytes;
+export const CODE_TLB_BYTES = (1 + TLB_SETS) * CODE_SIZE_TLBS * CODE_TLB.sizeBytes;
 
 export interface VcpuLayout {
   readonly stateOffset: number;

@@ -11,12 +11,13 @@ import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
 import { GuestFault } from './guest-fault.ts';
 import {
+  CODE_SIZE_TLBS,
   CODE_TLB_BYTES,
-  CODE_TLB_CLASSES,
   DATA_TLB_BYTES,
   GUEST_RAM_OFFSET,
-  TLB_CLASSES,
+  SUPERVISOR_TLBS,
   TLB_SETS,
+  USER_TLBS,
   type VcpuLayout,
 } from './layout.ts';
 import type { LinearMemory } from './linear-memory.ts';
@@ -50,6 +51,10 @@ const CR4_LOW = STATE.cr4.offset >> 2;
 const EFER_LOW = STATE.efer.offset >> 2;
 const SYSTEM_FLAGS = STATE.systemFlags.offset >> 2;
 const TLB_POINTER = STATE.tlb.offset >> 2;
+const CODE_TLB_POINTER = STATE.codeTlb.offset >> 2;
+const CODE_SIZE = STATE.codeSize.offset >> 2;
+const CODE_PAGE = STATE.codePage.offset >> 2;
+const RIP = STATE.rip.offset >> 2;
 const STACK_PAGE = STATE.stackPage.offset >> 2;
 const STACK_HOST = STATE.stackHost.offset >> 2;
 
@@ -80,7 +85,7 @@ export class Mmu implements LinearMemory {
 
   /** Set by the engine: addresses may lead to other code than before. */
   codeMoved: () => void = () => {};
-  /** Set by the engine: tlbKey has changed, and with it all but global pages. */
+  /** Set by the engine: `addressSpace` has changed, and with it all but global pages. */
   addressSpaceChanged: () => void = () => {};
 
   private nextKey = 1;
@@ -102,6 +107,7 @@ export class Mmu implements LinearMemory {
     this.view = new DataView(memory.buffer);
     this.ramBytes = ramBytes;
     this.written = new Uint8Array(Math.ceil(ramBytes / 4096));
+    this.isLocal = new Uint8Array((DATA_TLB_BYTES + CODE_TLB_BYTES) >> CODE_TLB.strideLog2);
   }
 
   /** Host offset of the value of loadSpecial and storeSpecial. */
@@ -122,6 +128,7 @@ export class Mmu implements LinearMemory {
     this.large2m.clear();
     this.large1g.clear();
     this.recentLarge.fill(-1);
+    this.supervisorKey = this.newKey();
     const pcide = (this.cpu.getLow(STATE.cr4) & CR4.PCIDE) !== 0;
     this.takeNewKey(pcide ? this.cpu.getLow(STATE.cr3) & 0xfff : 0);
   }
@@ -143,14 +150,19 @@ export class Mmu implements LinearMemory {
   }
 
   private takeNewKey(pcid: number): void {
+    const key = this.newKey();
+    this.pcidKeys.set(pcid, key);
+    this.useKey(pcid, key);
+  }
+
+  private newKey(): number {
     if (this.nextKey > 0xfff) {
       this.clearTlbs();
       this.pcidKeys.clear();
       this.nextKey = 1;
+      this.supervisorKey = this.nextKey++;
     }
-    const key = this.nextKey++;
-    this.pcidKeys.set(pcid, key);
-    this.useKey(pcid, key);
+    return this.nextKey++;
   }
 
   private useKey(pcid: number, key: number): void {
@@ -163,20 +175,75 @@ export class Mmu implements LinearMemory {
     }
     const moved = set - this.set;
     this.set = set;
-    cpu.set32(STATE.tlb, cpu.get32(STATE.tlb) + moved * TLB_CLASSES * TLB.sizeBytes);
-    cpu.set32(STATE.codeTlb, cpu.get32(STATE.codeTlb) + moved * CODE_TLB_CLASSES * CODE_TLB.sizeBytes);
-    cpu.set(STATE.tlbKey, BigInt(key));
+    this.userKey = key;
+    if (this.isUserTlb(cpu.get32(STATE.tlb))) {
+      cpu.set32(STATE.tlb, cpu.get32(STATE.tlb) + moved * USER_TLBS * TLB.sizeBytes);
+      cpu.set32(STATE.codeTlb, cpu.get32(STATE.codeTlb) + moved * CODE_SIZE_TLBS * CODE_TLB.sizeBytes);
+    }
+    this.showKey();
+    this.dropLocal();
     this.forgetStackPage();
     this.addressSpaceChanged();
   }
 
-  /** The set of TLBs in use, and the PCID that each holds; -1 for none. */
+  /** Names the present address space: 1 to 4095, the key of its users' entries. */
+  get addressSpace(): number {
+    return this.userKey;
+  }
+
+  /** Keys of what users have found in this address space, and of what supervisors have found in any. */
+  private userKey = 0;
+  private supervisorKey = 0;
+
+  private keyOf(tlb: number): number {
+    return this.isUserTlb(tlb) ? this.userKey : this.supervisorKey;
+  }
+
+  private isUserTlb(tlb: number): boolean {
+    return tlb >= this.layout.tlbOffset + SUPERVISOR_TLBS * TLB.sizeBytes;
+  }
+
+  private showKey(): void {
+    this.cpu.set(STATE.tlbKey, BigInt(this.keyOf(words32(this.cpu, TLB_POINTER))));
+  }
+
+  /** Entries of supervisors that are no global pages', by their first word: they go with the address space. */
+  private readonly local: number[] = [];
+  private readonly isLocal: Uint8Array;
+
+  private noteLocal(at: number): void {
+    const entry = (at - (this.layout.tlbOffset >> 2)) >> 2;
+    if (this.isLocal[entry] === 1) return;
+    this.isLocal[entry] = 1;
+    this.local.push(at);
+  }
+
+  private dropLocal(): void {
+    const { words, local, isLocal } = this;
+    const first = this.layout.tlbOffset >> 2;
+    for (const at of local) {
+      isLocal[(at - first) >> 2] = 0;
+      words[at] = 0;
+      words[at + 1] = 0;
+      if (at < this.layout.codeTlbOffset >> 2) {
+        words[at + 2] = 0;
+        words[at + 3] = 0;
+      }
+    }
+    local.length = 0;
+  }
+
+  /** The set of users' TLBs in use, and the PCID that each holds; -1 for none. */
   private set = 0;
   private nextSet = 0;
   private readonly setOwners = new Array<number>(TLB_SETS).fill(-1);
 
   /** The stack's pages of the classes that are not in use: a system call and its return go from one to another. */
-  private readonly stackPages = Array.from({ length: TLB_CLASSES }, () => ({ low: 0, high: NO_PAGE_HIGH, host: 0 }));
+  private readonly stackPages = Array.from({ length: SUPERVISOR_TLBS + USER_TLBS }, () => ({
+    low: 0,
+    high: NO_PAGE_HIGH,
+    host: 0,
+  }));
 
   /** Entries of TLBs are about to be others. */
   forgetStackPage(): void {
@@ -192,7 +259,8 @@ export class Mmu implements LinearMemory {
   }
 
   private classOf(tlb: number): number {
-    return ((tlb - this.layout.tlbOffset) / TLB.sizeBytes) % TLB_CLASSES;
+    const index = (tlb - this.layout.tlbOffset) / TLB.sizeBytes;
+    return index < SUPERVISOR_TLBS ? index : SUPERVISOR_TLBS + ((index - SUPERVISOR_TLBS) % USER_TLBS);
   }
 
   /** Makes the TLB at this host offset, of the set in use, the one in use. */
@@ -208,6 +276,7 @@ export class Mmu implements LinearMemory {
       left.host = words[state + STACK_HOST]!;
     }
     this.cpu.set32(STATE.tlb, tlb);
+    this.showKey();
     const { low, high, host } = stackPages[this.classOf(tlb)]!;
     this.setStackPage(low, high, host);
   }
@@ -217,6 +286,7 @@ export class Mmu implements LinearMemory {
     this.forgetStackPage();
     const { tlbOffset } = this.layout;
     this.bytes.fill(0, tlbOffset, tlbOffset + DATA_TLB_BYTES + CODE_TLB_BYTES);
+    this.dropLocal();
     this.executed.fill(0);
     this.large2m.clear();
     this.large1g.clear();
@@ -236,8 +306,8 @@ export class Mmu implements LinearMemory {
     const { words } = this;
     const page = low & ~0xfff;
     const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
-    for (let k = 0; k < TLB_SETS * TLB_CLASSES; k++) {
-      const at = (this.layout.tlbOffset + k * TLB.sizeBytes + slot) >> 2;
+    for (let tlb = this.layout.tlbOffset; tlb < this.layout.codeTlbOffset; tlb += TLB.sizeBytes) {
+      const at = (tlb + slot) >> 2;
       if (words[at + 1] === high && (words[at]! & ~0xfff) === page) {
         words[at] = 0;
         words[at + 1] = 0;
@@ -248,8 +318,9 @@ export class Mmu implements LinearMemory {
       }
     }
     const codeSlot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
-    for (let k = 0; k < TLB_SETS * CODE_TLB_CLASSES; k++) {
-      const at = (this.layout.codeTlbOffset + k * CODE_TLB.sizeBytes + codeSlot) >> 2;
+    const first = this.layout.codeTlbOffset;
+    for (let tlb = first; tlb < first + CODE_TLB_BYTES; tlb += CODE_TLB.sizeBytes) {
+      const at = (tlb + codeSlot) >> 2;
       if ((words[at]! & ~0xfff) === page && words[at + 1] === high) {
         words[at] = 0;
         words[at + 1] = 0;
@@ -283,7 +354,7 @@ export class Mmu implements LinearMemory {
     this.bytes.fill(0, codeTlbOffset, codeTlbOffset + CODE_TLB_BYTES);
   }
 
-  private readonly codeLimits = new Float64Array(2 * TLB_SETS * CODE_TLB_CLASSES);
+  private readonly codeLimits = new Float64Array((2 * CODE_TLB_BYTES) / CODE_TLB.sizeBytes);
 
   /** Entries of the current code TLB were checked against the CS of another base or limit: they go. */
   limitCode(base: number, limit: number): void {
@@ -297,12 +368,29 @@ export class Mmu implements LinearMemory {
     codeLimits[2 * kind + 1] = limit;
   }
 
-  fillCodeTlb(low: number, high: number, table: number): void {
+  /** `shared`: the page is global. */
+  fillCodeTlb(low: number, high: number, table: number, shared: boolean): void {
     const slot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
     const at = (this.cpu.get32(STATE.codeTlb) + slot) >> 2;
+    if (!shared && !this.isUserTlb(words32(this.cpu, TLB_POINTER))) this.noteLocal(at);
     this.words[at] = (low & ~0xfff) | this.key;
     this.words[at + 1] = high;
     this.words[at + 2] = table;
+  }
+
+  /** The record at RIP in 64-bit code, and codePage set, as the code TLB has it; 0 where it has none. */
+  knownRecord(): number {
+    const { words } = this;
+    const state = this.cpu.offset >> 2;
+    if (words[state + CODE_SIZE] !== 64) return 0;
+    const low = words[state + RIP]!;
+    const high = words[state + RIP + 1]!;
+    const slot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
+    const at = (words[state + CODE_TLB_POINTER]! + slot) >> 2;
+    if (words[at] !== ((low & ~0xfff) | this.key) || words[at + 1] !== high) return 0;
+    words[state + CODE_PAGE] = low & ~0xfff;
+    words[state + CODE_PAGE + 1] = high;
+    return words[(words[at + (CODE_TLB.page >> 2)]! >> 2) + (low & 0xfff)]!;
   }
 
   private get key(): number {
@@ -542,6 +630,7 @@ export class Mmu implements LinearMemory {
     }
     this.writable = !writeProtected;
     this.dirty = (entryLow & PTE.D) !== 0;
+    this.globalPage = (entryLow & PTE.G) !== 0 && (cr4 & CR4.PGE) !== 0;
     const frame = (entryHigh & 0xff) * 0x10_0000 + (entryLow >>> 12);
     if (level === 1) {
       this.physicalPage = frame;
@@ -619,8 +708,9 @@ export class Mmu implements LinearMemory {
     const host = GUEST_RAM_OFFSET + page * 4096;
     const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
     const at = (tlb + slot) >> 2;
-    const tag = (low & ~0xfff) | this.key;
+    const tag = (low & ~0xfff) | this.keyOf(tlb);
     const { words } = this;
+    if (!this.globalPage && !this.isUserTlb(tlb)) this.noteLocal(at);
     words[at] = tag;
     words[at + 1] = high;
     const direct = this.writable && this.dirty && !holdsCode;
@@ -736,10 +826,10 @@ export class Mmu implements LinearMemory {
   direct(low: number, high: number, sizeBytes: number, write: boolean, user: boolean): number {
     if ((low & 0xfff) + sizeBytes > 4096 || this.notCanonical(high) || (user && this.alignmentChecked)) return 0;
     const { words } = this;
-    const tlb = this.tlbOfSet + (user ? TLB_CLASS.user : TLB_CLASS.supervisor) * TLB.sizeBytes;
+    const tlb = this.tlbOf(user ? TLB_CLASS.user : TLB_CLASS.supervisor);
     const at = (tlb + (((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2)) >> 2;
     const tag = write ? at + (TLB.writeTag >> 2) : at;
-    if (words[tag] === ((low & ~0xfff) | this.key) && words[tag + 1] === high) {
+    if (words[tag] === ((low & ~0xfff) | this.keyOf(tlb)) && words[tag + 1] === high) {
       return (words[at + (TLB.addend >> 2)]! + low) >>> 0;
     }
     const fault = this.walk(low, high, write ? ACCESS.write : ACCESS.read, user, !user);
@@ -899,16 +989,18 @@ export class Mmu implements LinearMemory {
     this.alignmentChecked = cpl === 3 && ac && (this.cpu.getLow(STATE.cr0) & CR0.AM) !== 0;
     let kind: number = cpl === 3 ? TLB_CLASS.user : ac ? TLB_CLASS.supervisorWithAc : TLB_CLASS.supervisor;
     if (this.alignmentChecked) kind = TLB_CLASS.userAligned;
-    return this.tlbOfSet + kind * TLB.sizeBytes;
+    return this.tlbOf(kind);
   }
 
-  private get tlbOfSet(): number {
-    return this.layout.tlbOffset + this.set * TLB_CLASSES * TLB.sizeBytes;
+  private tlbOf(kind: number): number {
+    const index = kind < SUPERVISOR_TLBS ? kind : this.set * USER_TLBS + kind;
+    return this.layout.tlbOffset + index * TLB.sizeBytes;
   }
 
   codeTlbFor(cpl: number, codeSize: number): number {
-    const kind = (codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2) * 2 + (cpl === 3 ? 1 : 0);
-    return this.layout.codeTlbOffset + (this.set * CODE_TLB_CLASSES + kind) * CODE_TLB.sizeBytes;
+    const size = codeSize === 64 ? 0 : codeSize === 32 ? 1 : 2;
+    const index = (cpl === 3 ? 1 + this.set : 0) * CODE_SIZE_TLBS + size;
+    return this.layout.codeTlbOffset + index * CODE_TLB.sizeBytes;
   }
 }
 

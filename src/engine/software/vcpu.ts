@@ -439,7 +439,7 @@ export class SoftwareVcpu implements Vcpu {
    * as it lies in global pages; the user's is where it was when this address space was last left.
    */
   private addressSpaceChanged(): void {
-    const key = this.cpu.getLow(STATE.tlbKey);
+    const key = this.mmu.addressSpace;
     const before = this.addressSpace;
     this.addressSpace = key;
     let epoch = this.userEpochs[key]!;
@@ -718,6 +718,7 @@ export class SoftwareVcpu implements Vcpu {
       }
     }
     const guestPhysical = this.mmu.fetch(low, high);
+    const shared = this.mmu.globalPage;
     this.noteCode(low, high);
     // Where there is no memory all bits read as 1, which is no instruction.
     if (guestPhysical >= this.ramBytes) throw new GuestFault(UD);
@@ -735,7 +736,7 @@ export class SoftwareVcpu implements Vcpu {
     }
     this.resolvedPage = codePage;
     this.resolvedOffset = offset;
-    if (!limited) this.mmu.fillCodeTlb(low, high, codePage!.table);
+    if (!limited) this.mmu.fillCodeTlb(low, high, codePage!.table, shared);
     if (long) {
       view.setInt32(base + STATE.codePage.offset, low & ~0xfff, true);
       view.setInt32(base + STATE.codePage.offset + 4, high, true);
@@ -1189,7 +1190,8 @@ export class SoftwareVcpu implements Vcpu {
   /** Runs generated code from rip on until it returns. */
   private enter(): void {
     try {
-      let record = this.resolve();
+      let record = this.polled || this.translatesFirst ? 0 : this.mmu.knownRecord();
+      if (record === 0) record = this.resolve();
       if (record !== 0) {
         if (this.polled) {
           this.polled = false;
