@@ -118,5 +118,7 @@ export function createBulkMemory(memory: WebAssembly.Memory): BulkMemory {
   define('copy', 3, copy());
   define('fill', 4, fill());
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { env: { memory } });
-  return exports as unknown as BulkMemory;
+  // An object of V8's own kind: exports are one whose properties are looked up by name each time.
+  const { copy: copyFunction, fill: fillFunction } = exports as unknown as BulkMemory;
+  return { copy: copyFunction, fill: fillFunction };
 }

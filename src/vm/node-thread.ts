@@ -5,14 +5,16 @@ import { EXIT_STATUS, UserError } from '../base/errors.ts';
 import type { FromMachine } from './messages.ts';
 import type { StartThread } from './virtual-machine.ts';
 
+const QUIET = ['--disable-warning=ExperimentalWarning'];
+
 /** Loaded with the first machine that runs on KVM: a kick before that is lost, and the guest looks up by itself. */
 let kickThread: ((thread: number) => void) | undefined;
 
 export const startNodeThread: StartThread = (channel, events) => {
   const worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
     workerData: channel,
-    // Node 24 calls type stripping experimental on every thread.
-    execArgv: [...process.execArgv, '--disable-warning=ExperimentalWarning'],
+    // V8's flags are the process's, and refused here. Node 24 calls type stripping experimental on every thread.
+    execArgv: [...process.execArgv.filter((flag) => !flag.startsWith('--no-wasm-')), ...QUIET],
   });
   worker.on('message', (message: FromMachine) => events.onMessage(message));
   worker.on('error', (error) => events.onCrash(failureOf(error)));

@@ -37,6 +37,24 @@ test('help is there for every command, with examples', async () => {
   }
 });
 
+/** Says at the start of each Node which process it is, and with what flags. */
+const TELL_START =
+  "data:text/javascript,process.stderr.write([process.pid,...process.execArgv].join(' ')+String.fromCharCode(10))";
+
+test("a guest runs in the process that was started, with V8's flags for the software engine", async (t) => {
+  if (!process.versions.node.startsWith('26.')) return t.skip('the flags are for Node 26 alone');
+  const starts = async (command: string): Promise<string[][]> => {
+    const { stderr } = await runCli([command, '--help'], { env: { NODE_OPTIONS: `--import "${TELL_START}"` } });
+    return stderr.split('\n').map((line) => line.split(' '));
+  };
+  const [[first], [second, ...flags]] = (await starts('run')) as [string[], string[]];
+  assert.equal(second, first);
+  assert.ok(flags.includes('--no-wasm-inlining'), flags.join(' '));
+  const [other, end] = await starts('doctor');
+  assert.equal(other!.includes('--no-wasm-inlining'), false);
+  assert.deepEqual(end, ['']);
+});
+
 test('a mistake on the command line is one line and status 2', async () => {
   for (const [args, message] of [
     [['rum'], /unknown command 'rum'/],

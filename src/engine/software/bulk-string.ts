@@ -36,7 +36,7 @@ export interface BulkContext {
   readonly host: VcpuHost;
   readonly bytes: Uint8Array;
   /** One turn only: single steps and debug registers are watching. */
-  readonly stepping: boolean;
+  isStepping(): boolean;
   /** Legacy segment check; throws GuestFault. */
   checkSegment(segmentOffset: number, offset: bigint, sizeBytes: number, write: boolean): void;
   /** Data breakpoints that an access meets. */
@@ -125,7 +125,7 @@ const isBackwards = (c: BulkContext): boolean => (c.cpu.get32(STATE.systemFlags)
 function usualBytes(c: BulkContext, size: number): number {
   const { words, offset } = c.cpu;
   const state = offset >> 2;
-  if (c.stepping || words[state + CODE_SIZE] !== 64 || (words[state + SYSTEM_FLAGS]! & DIRECTION) !== 0) return 0;
+  if (c.isStepping() || words[state + CODE_SIZE] !== 64 || (words[state + SYSTEM_FLAGS]! & DIRECTION) !== 0) return 0;
   if (words[state + 2 * RCX + 1] !== 0) return MAXIMUM_BYTES;
   const count = words[state + 2 * RCX]! >>> 0;
   return count >= MAXIMUM_BYTES ? MAXIMUM_BYTES : Math.min(count * size, MAXIMUM_BYTES);
@@ -199,12 +199,12 @@ export function repMovs(c: BulkContext, size: number, address: number, segment: 
   locate(c, SOURCE, RSI, address, segment, size, false);
   locate(c, DESTINATION, RDI, address, ES_OFFSET, size, true);
   const turns = Math.min(
-    countUpTo(c, address, c.stepping ? 1 : MAXIMUM_TURNS),
+    countUpTo(c, address, c.isStepping() ? 1 : MAXIMUM_TURNS),
     turnsInPage(SOURCE.low, size, backwards),
     turnsInPage(DESTINATION.low, size, backwards),
     address === 2 ? 1 : MAXIMUM_TURNS,
   );
-  if (turns === 0 || c.stepping) {
+  if (turns === 0 || c.isStepping()) {
     moveOne(c, size);
   } else {
     const length = turns * size;
@@ -275,13 +275,14 @@ export function repStos(c: BulkContext, size: number, address: number): void {
   const backwards = isBackwards(c);
   locate(c, DESTINATION, RDI, address, ES_OFFSET, size, true);
   const turns = Math.min(
-    countUpTo(c, address, c.stepping ? 1 : MAXIMUM_TURNS),
+    countUpTo(c, address, c.isStepping() ? 1 : MAXIMUM_TURNS),
     turnsInPage(DESTINATION.low, size, backwards),
     address === 2 ? 1 : MAXIMUM_TURNS,
   );
   const length = turns * size;
   const lead = backwards ? length - size : 0;
-  const to = turns === 0 || c.stepping ? 0 : c.mmu.bulk((DESTINATION.low - lead) | 0, DESTINATION.high, length, true);
+  const to =
+    turns === 0 || c.isStepping() ? 0 : c.mmu.bulk((DESTINATION.low - lead) | 0, DESTINATION.high, length, true);
   if (to === 0) {
     const { view } = c.cpu;
     view.setBigUint64(c.mmu.specialOffset, c.cpu.gpr(RAX), true);

@@ -117,7 +117,7 @@ export class SoftwareVcpu implements Vcpu {
   private readonly msrs = resetMsrs();
   private readonly systemContext: system.SystemContext;
   private readonly transferContext: transfer.TransferContext;
-  private readonly bulkContext: bulk.BulkContext & { stepping: boolean };
+  private readonly bulkContext: bulk.BulkContext;
 
   private fault: GuestFault | undefined;
   private halted = false;
@@ -174,7 +174,6 @@ export class SoftwareVcpu implements Vcpu {
     this.mmu.addressSpaceChanged = () => this.addressSpaceChanged();
     this.mmu.stackFault = () => this.usesStack();
     this.view.setUint32(this.base + FLAT_SEGMENT_OFFSET + SEGMENT_FIELDS.flat, 1, true);
-    const self = this;
     this.transferContext = {
       cpu: this.cpu,
       memory: this.mmu,
@@ -207,9 +206,7 @@ export class SoftwareVcpu implements Vcpu {
       mmu: this.mmu,
       host,
       bytes: this.bytes,
-      get stepping() {
-        return self.slow || self.single;
-      },
+      isStepping: () => this.slow || this.single,
       checkSegment: (segment, offset, sizeBytes, write) =>
         transfer.checkSegment(this.transferContext, (segment - 0x100) >> 5, offset, sizeBytes, write),
       watch: (low, high, sizeBytes, write) => this.watch(low, high, sizeBytes, write),
