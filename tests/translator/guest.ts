@@ -354,8 +354,9 @@ function mapPages(memory: GuestMemory, image: Image, firstTable: number, second:
     for (let page = 0; page < DATA_PAGES; page++) {
       map(VIRTUAL.data + page * PAGE, PLACE.DATA + program.dataOrder[page]! * PAGE, PTE.W);
     }
-    map(VIRTUAL.table, PLACE.TABLE, PTE.NX | PTE.G);
-    map(VIRTUAL.constants, PLACE.CONSTANTS, PTE.NX | PTE.G);
+    // Accessed already: in which address space a global page is looked up again depends on what a TLB still holds.
+    map(VIRTUAL.table, PLACE.TABLE, PTE.NX | PTE.G | PTE.A);
+    map(VIRTUAL.constants, PLACE.CONSTANTS, PTE.NX | PTE.G | PTE.A);
     map(VIRTUAL.device, DEVICE_PHYSICAL, PTE.W | PTE.NX);
     for (let page = 0; page < STACK_PAGES; page++) {
       map(VIRTUAL.stack + page * PAGE, PLACE.STACK + page * PAGE, PTE.W);
