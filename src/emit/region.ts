@@ -1012,20 +1012,40 @@ class RegionEmitter extends HandlerEmitter {
     if (flags.kind === 'lazy' && flags.carry !== undefined) {
       this.push(flags.carry);
     } else if (flags.kind === 'dynamic') {
+      // Mostly it is that of an addition or a subtraction, and nobody asks for it in the end: what is pure can go.
       f.get(this.flagKind);
-      f.i32(FLAG_CARRY);
+      f.i32(FLAG_CARRY | 0xff);
       f.pure('i32.and');
-      f.if('i64');
-      f.get(this.flagCarry);
+      f.i32(FLAG_KIND.add);
+      f.pure('i32.sub');
+      f.i32(FLAG_KIND.subtract - FLAG_KIND.add);
+      f.pure('i32.le_u');
+      f.if('i64', 'likely');
+      f.get(this.flagFirst);
+      f.get(this.flagSecond);
+      this.pushBorrow();
       f.else();
       this.pushFlagLocals();
       f.call(this.imports.core.carryWord);
       f.end();
+    } else if (flags.kind === 'lazy' && (flags.name === 'add' || flags.name === 'subtract')) {
+      this.push(flags.first);
+      this.push(flags.second);
+      this.pushBorrow();
     } else {
       this.flushFlags();
       this.loadField('flagC');
     }
     this.keep(value);
+  }
+
+  /** The word whose bit 63 says that the first i64 on the stack is less than the second. */
+  private pushBorrow(): void {
+    const { f } = this;
+    f.pure('i64.lt_u');
+    f.pure('i64.extend_i32_u');
+    f.i64(63n);
+    f.pure('i64.shl');
   }
 
   private touchesFlags(statements: readonly Statement[]): boolean {
