@@ -34,19 +34,28 @@ const RUN = {
   readyForInterrupt: offsetOf(structs.kvm_run, 'ready_for_interrupt_injection'),
   ifFlag: offsetOf(structs.kvm_run, 'if_flag'),
   cr8: offsetOf(structs.kvm_run, 'cr8'),
-  ioDirection: offsetOf(structs.kvm_run, 'io.direction'),
-  ioSize: offsetOf(structs.kvm_run, 'io.size'),
-  ioPort: offsetOf(structs.kvm_run, 'io.port'),
-  ioCount: offsetOf(structs.kvm_run, 'io.count'),
-  ioDataOffset: offsetOf(structs.kvm_run, 'io.data_offset'),
-  mmioPhysical: offsetOf(structs.kvm_run, 'mmio.phys_addr'),
   mmioData: offsetOf(structs.kvm_run, 'mmio.data'),
-  mmioLength: offsetOf(structs.kvm_run, 'mmio.len'),
   mmioIsWrite: offsetOf(structs.kvm_run, 'mmio.is_write'),
   msrError: offsetOf(structs.kvm_run, 'msr.error'),
   msrIndex: offsetOf(structs.kvm_run, 'msr.index'),
   msrData: offsetOf(structs.kvm_run, 'msr.data'),
 } as const;
+
+/** The same of members that are read at each exit, in words of 32 bits. */
+const RUN_WORD = {
+  exitReason: wordOf('exit_reason'),
+  /** Direction and size in bytes, then the port. */
+  ioAccess: wordOf('io.direction'),
+  ioCount: wordOf('io.count'),
+  ioDataOffset: wordOf('io.data_offset'),
+  mmioPhysicalLow: wordOf('mmio.phys_addr'),
+  mmioPhysicalHigh: wordOf('mmio.phys_addr') + 1,
+  mmioLength: wordOf('mmio.len'),
+} as const;
+
+function wordOf(path: string): number {
+  return offsetOf(structs.kvm_run, path) / 4;
+}
 
 /** Exits between two polls where the guest makes many. */
 const EXITS_PER_POLL = 64;
@@ -90,6 +99,8 @@ export class KvmVcpu implements Vcpu {
   private readonly kernelChips: boolean;
   private readonly mapping: Mapping;
   private readonly view: DataView;
+  /** The same bytes, by which the frequent exits are read. */
+  private readonly words: Uint32Array;
   private readonly alarm: KickTimer;
   private readonly sregs = new StructBuffer(structs.kvm_sregs);
   private readonly regs = new StructBuffer(structs.kvm_regs);
@@ -147,6 +158,7 @@ export class KvmVcpu implements Vcpu {
     }
     this.mapping = mapping;
     this.view = new DataView(mapping.buffer);
+    this.words = new Uint32Array(mapping.buffer);
   }
 
   private takeMsrs(): void {
@@ -284,7 +296,7 @@ export class KvmVcpu implements Vcpu {
     if (result < 0) return this.interrupted(-result);
     this.counts.exits++;
     if (--this.exitsToPoll <= 0) this.pollDue = true;
-    switch (view.getUint32(RUN.exitReason, true)) {
+    switch (this.words[RUN_WORD.exitReason]) {
       case ioctls.KVM_EXIT.IO:
         this.accessPorts();
         return undefined;
@@ -370,27 +382,27 @@ export class KvmVcpu implements Vcpu {
   // Accesses.
 
   private accessPorts(): void {
-    const { view, host } = this;
+    const { words, host } = this;
     this.counts.portExits++;
     this.answered = true;
-    const sizeBytes = view.getUint8(RUN.ioSize);
-    const port = view.getUint16(RUN.ioPort, true);
-    const count = view.getUint32(RUN.ioCount, true);
-    const isWrite = view.getUint8(RUN.ioDirection) === ioctls.KVM_EXIT_IO_OUT;
-    let at = view.getUint32(RUN.ioDataOffset, true);
-    for (let turn = 0; turn < count; turn++, at += sizeBytes) {
+    const access = words[RUN_WORD.ioAccess]!;
+    const isWrite = (access & 0xff) === ioctls.KVM_EXIT_IO_OUT;
+    const sizeBytes = (access >> 8) & 0xff;
+    const port = access >>> 16;
+    let at = words[RUN_WORD.ioDataOffset]!;
+    for (let rest = words[RUN_WORD.ioCount]!; rest > 0; rest--, at += sizeBytes) {
       if (isWrite) host.writePort(port, sizeBytes, this.load(at, sizeBytes));
       else this.store(at, sizeBytes, host.readPort(port, sizeBytes));
     }
   }
 
   private accessMmio(): void {
-    const { view, host } = this;
+    const { view, words, host } = this;
     this.counts.mmioExits++;
     this.answered = true;
     // Physical addresses have 52 bits: a double holds them.
-    const guestPhysical = view.getUint32(RUN.mmioPhysical, true) + view.getUint32(RUN.mmioPhysical + 4, true) * 2 ** 32;
-    const lengthBytes = view.getUint32(RUN.mmioLength, true);
+    const guestPhysical = words[RUN_WORD.mmioPhysicalLow]! + words[RUN_WORD.mmioPhysicalHigh]! * 2 ** 32;
+    const lengthBytes = words[RUN_WORD.mmioLength]!;
     const isWrite = view.getUint8(RUN.mmioIsWrite) !== 0;
     for (let done = 0; done < lengthBytes; ) {
       const rest = lengthBytes - done;
