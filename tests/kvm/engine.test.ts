@@ -1,6 +1,7 @@
 // What a guest on KVM asks of its host, and how it ends: ports, MMIO, MSRs, kicks, the dirty log, messages.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { after, beforeEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { dirtyPages } from '../../src/engine/dirty-log.ts';
@@ -152,6 +153,15 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     host.stopRequested = true;
     assert.equal(guest.run().kind, 'interrupted');
     await worker.terminate();
+  });
+
+  test('may be kicked before it is made: the process lives on', () => {
+    // In a process of its own: none of its threads has made a processor, and the signal ends processes by itself.
+    const module = new URL('../../src/engine/kvm/libc.ts', import.meta.url).href;
+    const source = `import { kickThread, threadId } from '${module}'; kickThread(threadId()); console.log('alive');`;
+    const child = spawnSync(process.execPath, ['--input-type=module', '--eval', source], { encoding: 'utf8' });
+    assert.equal(child.stdout, 'alive\n', child.stderr);
+    assert.deepEqual([child.status, child.signal], [0, null]);
   });
 
   test('is heard of when it writes: the dirty log has its pages, each once', () => {
