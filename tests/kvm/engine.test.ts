@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { after, beforeEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { dirtyPages } from '../../src/engine/dirty-log.ts';
 import { KvmError } from '../../src/engine/kvm/kvm-error.ts';
+import { KvmSystem } from '../../src/engine/kvm/kvm-system.ts';
 import { threadId } from '../../src/engine/kvm/libc.ts';
 import type { VcpuExit } from '../../src/engine/vcpu.ts';
 import { Guest, type GuestMode, PLACE, RAM_BYTES } from '../engine/guest.ts';
@@ -37,6 +39,18 @@ class AnsweringHost extends IdleHost {
     return this.shouldStop() || super.poll();
   }
 }
+
+const onLinux = existsSync('/proc/self/fd') ? false : 'the host has no /proc/self/fd';
+
+test('a device that is not KVM is an error, and is closed again', { skip: onLinux }, () => {
+  const before = readdirSync('/proc/self/fd').length;
+  assert.throws(
+    () => KvmSystem.open('/dev/null'),
+    (error) => error instanceof KvmError && error.failure === 'KVM_GET_API_VERSION failed with ENOTTY',
+  );
+  assert.throws(() => KvmSystem.open('/dev/none'), /open \/dev\/none failed with ENOENT/);
+  assert.equal(readdirSync('/proc/self/fd').length, before);
+});
 
 describe('a guest on KVM', { skip: withoutKvm }, () => {
   if (withoutKvm !== false) return;
@@ -176,6 +190,24 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
       const written = [...dirtyPages(dirtyLog.take())];
       assert.ok(written.includes(PLACE.KERNEL_DATA >> 12) && written.includes((PLACE.KERNEL_DATA >> 12) + 1));
       assert.ok(!written.includes((PLACE.KERNEL_DATA >> 12) + 2));
+      assert.deepEqual([...dirtyPages(dirtyLog.take())], []);
+    } finally {
+      dirtyLog.stop();
+    }
+  });
+
+  test('is heard of when it has written and its RAM was changed by the host since', () => {
+    const { dirtyLog } = target.vm;
+    const guest = prepare('88 07 f4'); // mov [rdi], al
+    guest.setRegister('rdi', BigInt(PLACE.KERNEL_DATA));
+    guest.start();
+    dirtyLog.start();
+    try {
+      dirtyLog.take();
+      assert.equal(guest.run().kind, 'halted-forever');
+      target.vcpu.invalidateCode();
+      target.vcpu.invalidateCode();
+      assert.ok([...dirtyPages(dirtyLog.take())].includes(PLACE.KERNEL_DATA >> 12));
       assert.deepEqual([...dirtyPages(dirtyLog.take())], []);
     } finally {
       dirtyLog.stop();
