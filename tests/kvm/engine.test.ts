@@ -19,6 +19,7 @@ class AnsweringHost extends IdleHost {
   readonly portReads: { port: number; sizeBytes: number }[] = [];
   shouldStop: () => boolean = () => false;
   msr = 0n;
+  onMmioWrite: () => void = () => {};
   /** Nothing has a time of its own: the guest is left to itself. */
   readonly deadline = { nowNs: () => performance.now() * 1e6, nextNs: () => Number.POSITIVE_INFINITY };
 
@@ -29,6 +30,15 @@ class AnsweringHost extends IdleHost {
 
   override readMmio(guestPhysical: number, sizeBytes: number): number {
     return (guestPhysical & 0xff) * (sizeBytes === 1 ? 1 : 0x0101);
+  }
+
+  override writeMmio(guestPhysical: number, sizeBytes: number, value: number): void {
+    super.writeMmio(guestPhysical, sizeBytes, value);
+    this.onMmioWrite();
+  }
+
+  override interruptPending(): boolean {
+    return this.stopRequested || super.interruptPending();
   }
 
   override readMsr(): bigint | undefined {
@@ -132,6 +142,22 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     guest.setRegister('rcx', 0x10an);
     runTo(guest, 'halted-forever');
     assert.equal(guest.vcpu.getState().rip, BigInt(PLACE.HANDLERS + 13 * 16 + 1));
+  });
+
+  test('keeps the task priority that its last access before a stop has set', () => {
+    const guest = prepare('88 07 f4'); // mov [rdi], al: as a write to the local APIC's page
+    guest.tables.map(0x40_0000_0000n, 0xfee0_0000, 3n);
+    guest.setRegister('rdi', 0x40_0000_0000n);
+    host.onMmioWrite = () => {
+      host.setCr8(5);
+      host.stopRequested = true;
+    };
+    guest.start();
+    assert.equal(guest.run().kind, 'interrupted');
+    host.onMmioWrite = () => {};
+    assert.equal(host.getCr8(), 5);
+    const state = guest.vcpu.getState();
+    assert.deepEqual([state.cr8, state.rip], [5n, BigInt(PLACE.KERNEL_CODE + 2)]);
   });
 
   test('is told its processor model', () => {

@@ -251,8 +251,6 @@ export class KvmVcpu implements Vcpu {
       isWaiting = host.interruptPending();
     }
     view.setUint8(RUN.requestInterruptWindow, isWaiting ? 1 : 0);
-    // The upper half is never set.
-    view.setUint32(RUN.cr8, host.getCr8(), true);
     if (this.halted && !this.readyForInterrupt) return { kind: 'halted-forever' };
     return undefined;
   }
@@ -287,6 +285,9 @@ export class KvmVcpu implements Vcpu {
   /** One KVM_RUN and the answer to what it came back for. */
   private enter(): VcpuExit | undefined {
     const { view } = this;
+    // KVM takes CR8 from there at each entry, also at one that only ends an access: the access may have changed it. The
+    // upper half is never set.
+    if (!this.kernelChips) view.setUint32(RUN.cr8, this.host.getCr8(), true);
     const result = ioctlWithValue(this.vcpu.descriptor, ioctls.KVM_RUN.number, 0);
     this.answered = false;
     if (!this.kernelChips) {
@@ -375,7 +376,15 @@ export class KvmVcpu implements Vcpu {
   }
 
   private internalError(what: string, hint?: string): VcpuExit {
-    const message = `${what}\n${this.describe()}`;
+    let registers: string;
+    try {
+      registers = this.describe();
+    } catch (error) {
+      // A VM that KVM has given up answers nothing any more: the reason is still worth telling.
+      if (!(error instanceof KvmError)) throw error;
+      registers = `its registers cannot be read: ${error.failure}`;
+    }
+    const message = `${what}\n${registers}`;
     return { kind: 'internal-error', message, ...(hint !== undefined && { hint }) };
   }
 
@@ -457,16 +466,17 @@ export class KvmVcpu implements Vcpu {
   // Stopping: the state is whole when run() returns.
 
   private leave(exit: VcpuExit): VcpuExit {
-    this.complete();
-    for (let tries = 0; tries < DELIVERY_TRIES && this.isDelivering(); tries++) {
+    let other = this.complete();
+    for (let tries = 0; other === undefined && this.isDelivering(); tries++) {
       // The canonical state has no place for an interrupt that was acknowledged: its handler is entered first.
+      if (tries === DELIVERY_TRIES) return this.internalError('an interrupt on its way did not reach its handler');
       this.alarm.arm(DELIVERY_NS / 1e6);
       this.alarmNs = Number.POSITIVE_INFINITY;
-      const other = this.enter();
-      if (other !== undefined && exit.kind === 'interrupted') return other;
-      this.complete();
+      other = this.enter() ?? this.complete();
     }
-    return exit;
+    // A guest that sleeps for ever is found again by the next run(); what else there is happens once.
+    const isNews = other !== undefined && other.kind !== 'halted-forever' && exit.kind === 'interrupted';
+    return isNews ? other : exit;
   }
 
   private isDelivering(): boolean {
@@ -474,17 +484,18 @@ export class KvmVcpu implements Vcpu {
     return image.isDelivering(this.events);
   }
 
-  /** Ends the instruction whose access has been answered, and runs none after it. */
-  private complete(): void {
+  /** Ends the instruction whose access has been answered, and runs none after it. Gives an exit where it cannot end. */
+  private complete(): VcpuExit | undefined {
     while (this.answered) {
       this.view.setUint8(RUN.immediateExit, 1);
       try {
         const exit = this.enter();
-        if (exit !== undefined) throw new Error(`the end of an access gave ${exit.kind}`);
+        if (exit !== undefined) return exit;
       } finally {
         this.view.setUint8(RUN.immediateExit, 0);
       }
     }
+    return undefined;
   }
 
   // State.
@@ -494,13 +505,14 @@ export class KvmVcpu implements Vcpu {
     const debugregs = new StructBuffer(structs.kvm_debugregs);
     const xcrs = new StructBuffer(structs.kvm_xcrs);
     const xsave = new Uint8Array(this.xsaveBytes);
+    // First: KVM takes a pending INIT or SIPI with it, which changes CS and RIP.
+    const halted = this.kernelChips ? this.readMpState() === ioctls.KVM_MP_STATE.HALTED : this.halted;
     vcpu.exchange(ioctls.KVM_GET_REGS, regs);
     vcpu.exchange(ioctls.KVM_GET_SREGS, sregs);
     vcpu.exchange(ioctls.KVM_GET_DEBUGREGS, debugregs);
     vcpu.exchange(ioctls.KVM_GET_XCRS, xcrs);
     vcpu.exchange(ioctls.KVM_GET_XSAVE, xsave);
     vcpu.exchange(ioctls.KVM_GET_VCPU_EVENTS, events);
-    const halted = this.kernelChips ? this.readMpState() === ioctls.KVM_MP_STATE.HALTED : this.halted;
     const fields = image.readSregs(sregs);
     return {
       version: VCPU_STATE_VERSION,
@@ -528,7 +540,7 @@ export class KvmVcpu implements Vcpu {
     const detail = `CR0 ${cr0.toString(16)}, CR4 ${cr4.toString(16)}, EFER ${efer.toString(16)}`;
     vcpu.exchange(ioctls.KVM_SET_SREGS, sregs, detail);
     this.setAllMsrs(state.msrs);
-    image.writeEvents(events, state.events);
+    image.writeEvents(events, state);
     vcpu.exchange(ioctls.KVM_SET_VCPU_EVENTS, events);
     vcpu.exchange(ioctls.KVM_SET_DEBUGREGS, image.debugregsOf(state));
     const { halted, interruptShadow, exception } = state.events;
