@@ -475,8 +475,8 @@ export class KvmVcpu implements Vcpu {
       other = this.enter() ?? this.complete();
     }
     // A guest that sleeps for ever is found again by the next run(); what else there is happens once.
-    const isNews = other !== undefined && other.kind !== 'halted-forever' && exit.kind === 'interrupted';
-    return isNews ? other : exit;
+    if (other === undefined || other.kind === 'halted-forever' || exit.kind !== 'interrupted') return exit;
+    return other;
   }
 
   private isDelivering(): boolean {
