@@ -3,6 +3,7 @@
 
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
+import { EXIT_STATUS, UserError } from '../../base/errors.ts';
 
 /** The functions of the process itself: the same with every C library. */
 const libc = koffi.load(null);
@@ -37,16 +38,29 @@ const functions = {
   timerDelete: libc.func('int timer_delete(uintptr_t timer)'),
 };
 
+/** By errno's word, for the calls below. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  EAGAIN: 'a limit of this user is reached: raise `ulimit -i`',
+  ENOMEM: 'the kernel has no memory or address space left for it',
+  EMFILE: 'this process has no descriptor left: raise `ulimit -n`',
+};
+
 /** A call of the C library that failed. */
-export class SystemCallError extends Error {
-  override readonly name = 'SystemCallError';
+export class SystemCallError extends UserError {
   /** Such as ENOMEM. */
   readonly code: string;
+  /** What that means for the user; undefined for an errno that nobody expects. */
+  readonly meaning: string | undefined;
 
   constructor(call: string, errno: number) {
     const code = errnoWord(errno);
-    super(`${call} failed: ${code}`);
+    const meaning = MEANINGS[code];
+    super(`${call} failed with ${code}`, {
+      hint: `${meaning === undefined ? '' : `${meaning}; `}--engine software runs without it`,
+      exitStatus: EXIT_STATUS.guestFault,
+    });
     this.code = code;
+    this.meaning = meaning;
   }
 }
 
