@@ -77,6 +77,12 @@ test('host is what KVM lists, without the topology of this host', () => {
   assert.deepEqual([passedMsrs, ownMsrs], [undefined, []]);
 });
 
+test('host says that it is a hypervisor, and has a deadline timer, where older kernels do not list either', () => {
+  const supported = [{ leaf: 1, subleaf: 0, subleafCounts: false, ...empty() }];
+  const { entries } = createCpuModel('host', { ...context(), supported });
+  assert.equal(find(entries, 1)!.ecx, ((1 << 31) | (1 << 24)) >>> 0);
+});
+
 test('host withholds what has state that a reset or a snapshot would leave behind', () => {
   const all = { eax: 0xffff_ffff, ebx: 0xffff_ffff, ecx: 0xffff_ffff, edx: 0xffff_ffff };
   const supported = [1, 7, 0xa, 0x8000_0001, 0x8000_000a, 0x8000_0022].map((leaf) => ({

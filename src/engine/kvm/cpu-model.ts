@@ -162,7 +162,8 @@ function hostModel(context: CpuModelContext): CpuModel {
           return {
             ...entry,
             ebx: ((ebx & 0xffff) | ids) >>> 0,
-            ecx: ((ecx & ~WITHHELD.LEAF_1_ECX) | deadline) >>> 0,
+            // Older kernels do not list that there is a hypervisor: without the bit a guest looks for no clock of KVM's.
+            ecx: ((ecx & ~WITHHELD.LEAF_1_ECX) | deadline | (1 << CPUID_BITS.hypervisor.bit)) >>> 0,
             edx: ((edx & ~(1 << 28)) | htt) >>> 0,
           };
         }
