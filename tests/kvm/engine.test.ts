@@ -20,6 +20,7 @@ class AnsweringHost extends IdleHost {
   shouldStop: () => boolean = () => false;
   msr = 0n;
   onMmioWrite: () => void = () => {};
+  onWait: (() => void) | undefined;
   /** Nothing has a time of its own: the guest is left to itself. */
   readonly deadline = { nowNs: () => performance.now() * 1e6, nextNs: () => Number.POSITIVE_INFINITY };
 
@@ -39,6 +40,11 @@ class AnsweringHost extends IdleHost {
 
   override interruptPending(): boolean {
     return this.stopRequested || super.interruptPending();
+  }
+
+  override waitForInterrupt(): void {
+    if (this.onWait === undefined) super.waitForInterrupt();
+    else this.onWait();
   }
 
   override readMsr(): bigint | undefined {
@@ -165,6 +171,25 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     runTo(guest, 'halted-forever');
     const { gpr } = guest.vcpu.getState();
     assert.equal(gpr[3], 0x756e_6547n, 'GenuineIntel, as the portable model has it');
+  });
+
+  test('is woken from HLT by an NMI, unless NMIs are blocked', () => {
+    for (const nmiBlocked of [false, true]) {
+      const guest = prepare('fb f4 90 90 f4'); // sti; hlt; nop; nop; hlt
+      guest.state.events.nmiBlocked = nmiBlocked;
+      host.onWait = () => {
+        host.onWait = () => {
+          host.stopRequested = true;
+        };
+        host.nmiPending = true;
+      };
+      guest.start();
+      guest.run();
+      host.onWait = undefined;
+      const { rip, events } = guest.vcpu.getState();
+      assert.equal(rip, BigInt(nmiBlocked ? PLACE.KERNEL_CODE + 2 : PLACE.HANDLERS + 2 * 16 + 1));
+      assert.deepEqual([events.halted, events.nmiPending], [true, nmiBlocked]);
+    }
   });
 
   test('ends by a triple fault', () => {

@@ -242,7 +242,8 @@ export class KvmVcpu implements Vcpu {
     if (this.kernelChips) return undefined;
     if (host.takeNmi()) {
       this.requestNmi();
-      this.halted = false;
+      // One that is blocked waits in KVM, and does not end a HLT.
+      this.halted &&= this.isNmiBlocked();
     }
     let isWaiting = pending;
     if (pending && this.readyForInterrupt && !this.answered) {
@@ -253,6 +254,11 @@ export class KvmVcpu implements Vcpu {
     view.setUint8(RUN.requestInterruptWindow, isWaiting ? 1 : 0);
     if (this.halted && !this.readyForInterrupt) return { kind: 'halted-forever' };
     return undefined;
+  }
+
+  private isNmiBlocked(): boolean {
+    this.vcpu.exchange(ioctls.KVM_GET_VCPU_EVENTS, this.events);
+    return this.events.get('nmi.masked') !== 0;
   }
 
   private inject(vector: number): void {
