@@ -1,6 +1,6 @@
 // The peer of the KVM engine: a C program that runs one prepared guest on KVM and nothing else. It gets the guest's
-// RAM, kvm_regs and kvm_sregs as files, runs it until it writes to port 0xf4, and prints nanoseconds, port exits and
-// MMIO exits, and on a second line the nanoseconds of each CHUNK exits. Interrupt controllers and PIT are the kernel's, as in a machine.
+// RAM, kvm_regs and kvm_sregs as files, and runs it until it writes to port 0xf4. It prints nanoseconds, port exits and
+// MMIO exits, and on a second line the nanoseconds of each CHUNK exits. Interrupt controllers and PIT are the kernel's.
 //
 //   direct RAM REGS SREGS
 

@@ -95,6 +95,7 @@ test('host withholds what has state that a reset or a snapshot would leave behin
   const bit = (leaf: number, register: 'ecx' | 'edx', index: number): number =>
     (find(entries, leaf)![register] >>> index) & 1;
   assert.deepEqual([bit(1, 'ecx', 5), bit(1, 'ecx', 15), bit(1, 'ecx', 0)], [0, 0, 1], 'VMX and PDCM');
+  assert.deepEqual([bit(1, 'edx', 12), bit(0x8000_0001, 'edx', 12), bit(1, 'edx', 16)], [0, 0, 1], 'MTRR, not PAT');
   assert.deepEqual([bit(7, 'ecx', 7), bit(7, 'edx', 20), bit(7, 'ecx', 2)], [0, 0, 1], 'SHSTK and IBT');
   assert.deepEqual(
     [2, 22, 23, 24, 28, 5].map((index) => bit(0x8000_0001, 'ecx', index)),

@@ -135,12 +135,15 @@ function portableModel(context: CpuModelContext): CpuModel {
 
 /**
  * Features of `host` that come with state that is in no VcpuState, or that KVM counts on the host's side: VMX, SVM,
- * shadow stacks and branch tracking, performance counters. A reset or a snapshot would leave that state behind.
+ * MTRRs, shadow stacks and branch tracking, performance counters. A reset or a snapshot would leave that state behind.
+ * MTRRs that no firmware has set up would make Linux take all but RAM as uncached; without them all is write-back.
  */
 const WITHHELD = {
   LEAF_1_ECX: (1 << 5) | (1 << 15), // VMX, PDCM
+  LEAF_1_EDX: 1 << 12, // MTRR
   LEAF_7_ECX: 1 << 7, // SHSTK
   LEAF_7_EDX: 1 << 20, // IBT
+  LEAF_80000001_EDX: 1 << 12, // MTRR once more
   LEAF_80000001_ECX: (1 << 2) | (1 << 22) | (1 << 23) | (1 << 24) | (1 << 28), // SVM, TOPOEXT, PERFCTR
 } as const;
 /** Leaves about what is withheld: performance counters, SVM, those of AMD once more. */
@@ -162,9 +165,9 @@ function hostModel(context: CpuModelContext): CpuModel {
           return {
             ...entry,
             ebx: ((ebx & 0xffff) | ids) >>> 0,
-            // Older kernels do not list that there is a hypervisor: without the bit a guest looks for no clock of KVM's.
+            // Older kernels do not list that there is a hypervisor: without the bit a guest looks for no KVM clock.
             ecx: ((ecx & ~WITHHELD.LEAF_1_ECX) | deadline | (1 << CPUID_BITS.hypervisor.bit)) >>> 0,
-            edx: ((edx & ~(1 << 28)) | htt) >>> 0,
+            edx: ((edx & ~WITHHELD.LEAF_1_EDX & ~(1 << 28)) | htt) >>> 0,
           };
         }
         case 4:
@@ -176,7 +179,11 @@ function hostModel(context: CpuModelContext): CpuModel {
           return { ...entry, ecx: (ecx & ~WITHHELD.LEAF_7_ECX) >>> 0, edx: (edx & ~WITHHELD.LEAF_7_EDX) >>> 0 };
         case 0x8000_0001:
           // Leaf 0x8000001e is not there either.
-          return { ...entry, ecx: (ecx & ~WITHHELD.LEAF_80000001_ECX) >>> 0 };
+          return {
+            ...entry,
+            ecx: (ecx & ~WITHHELD.LEAF_80000001_ECX) >>> 0,
+            edx: (edx & ~WITHHELD.LEAF_80000001_EDX) >>> 0,
+          };
         case 0x8000_0008:
           return { ...entry, ecx: Math.min(cpuCount - 1, 255) };
         case KVM_SIGNATURE_LEAF:
