@@ -234,8 +234,8 @@ export class Machine {
   private startProcessor({ state }: LoadedKernel): void {
     const { board, kernelSide, devices } = this;
     board.setUpAsFirmware();
-    kernelSide?.restore({ ...board.save(), pit: devices.pit.save() });
     this.vcpu.setState(state);
+    kernelSide?.restore({ ...board.save(), pit: devices.pit.save() });
   }
 
   /** Gives back what the engine holds of the host. The machine must not be used afterwards. */

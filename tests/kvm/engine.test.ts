@@ -1,10 +1,13 @@
 // What a guest on KVM asks of its host, and how it ends: ports, MMIO, MSRs, kicks, the dirty log, messages.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { after, beforeEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { dirtyPages } from '../../src/engine/dirty-log.ts';
 import { KvmError } from '../../src/engine/kvm/kvm-error.ts';
+import { KvmSystem } from '../../src/engine/kvm/kvm-system.ts';
 import { threadId } from '../../src/engine/kvm/libc.ts';
 import type { VcpuExit } from '../../src/engine/vcpu.ts';
 import { Guest, type GuestMode, PLACE, RAM_BYTES } from '../engine/guest.ts';
@@ -16,6 +19,8 @@ class AnsweringHost extends IdleHost {
   readonly portReads: { port: number; sizeBytes: number }[] = [];
   shouldStop: () => boolean = () => false;
   msr = 0n;
+  onMmioWrite: () => void = () => {};
+  onWait: (() => void) | undefined;
   /** Nothing has a time of its own: the guest is left to itself. */
   readonly deadline = { nowNs: () => performance.now() * 1e6, nextNs: () => Number.POSITIVE_INFINITY };
 
@@ -28,6 +33,20 @@ class AnsweringHost extends IdleHost {
     return (guestPhysical & 0xff) * (sizeBytes === 1 ? 1 : 0x0101);
   }
 
+  override writeMmio(guestPhysical: number, sizeBytes: number, value: number): void {
+    super.writeMmio(guestPhysical, sizeBytes, value);
+    this.onMmioWrite();
+  }
+
+  override interruptPending(): boolean {
+    return this.stopRequested || super.interruptPending();
+  }
+
+  override waitForInterrupt(): void {
+    if (this.onWait === undefined) super.waitForInterrupt();
+    else this.onWait();
+  }
+
   override readMsr(): bigint | undefined {
     return this.msr;
   }
@@ -36,6 +55,18 @@ class AnsweringHost extends IdleHost {
     return this.shouldStop() || super.poll();
   }
 }
+
+const onLinux = existsSync('/proc/self/fd') ? false : 'the host has no /proc/self/fd';
+
+test('a device that is not KVM is an error, and is closed again', { skip: onLinux }, () => {
+  const before = readdirSync('/proc/self/fd').length;
+  assert.throws(
+    () => KvmSystem.open('/dev/null'),
+    (error) => error instanceof KvmError && error.failure === 'KVM_GET_API_VERSION failed with ENOTTY',
+  );
+  assert.throws(() => KvmSystem.open('/dev/none'), /open \/dev\/none failed with ENOENT/);
+  assert.equal(readdirSync('/proc/self/fd').length, before);
+});
 
 describe('a guest on KVM', { skip: withoutKvm }, () => {
   if (withoutKvm !== false) return;
@@ -119,11 +150,46 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     assert.equal(guest.vcpu.getState().rip, BigInt(PLACE.HANDLERS + 13 * 16 + 1));
   });
 
+  test('keeps the task priority that its last access before a stop has set', () => {
+    const guest = prepare('88 07 f4'); // mov [rdi], al: as a write to the local APIC's page
+    guest.tables.map(0x40_0000_0000n, 0xfee0_0000, 3n);
+    guest.setRegister('rdi', 0x40_0000_0000n);
+    host.onMmioWrite = () => {
+      host.setCr8(5);
+      host.stopRequested = true;
+    };
+    guest.start();
+    assert.equal(guest.run().kind, 'interrupted');
+    host.onMmioWrite = () => {};
+    assert.equal(host.getCr8(), 5);
+    const state = guest.vcpu.getState();
+    assert.deepEqual([state.cr8, state.rip], [5n, BigInt(PLACE.KERNEL_CODE + 2)]);
+  });
+
   test('is told its processor model', () => {
     const guest = prepare('0f a2 f4');
     runTo(guest, 'halted-forever');
     const { gpr } = guest.vcpu.getState();
     assert.equal(gpr[3], 0x756e_6547n, 'GenuineIntel, as the portable model has it');
+  });
+
+  test('is woken from HLT by an NMI, unless NMIs are blocked', () => {
+    for (const nmiBlocked of [false, true]) {
+      const guest = prepare('fb f4 90 90 f4'); // sti; hlt; nop; nop; hlt
+      guest.state.events.nmiBlocked = nmiBlocked;
+      host.onWait = () => {
+        host.onWait = () => {
+          host.stopRequested = true;
+        };
+        host.nmiPending = true;
+      };
+      guest.start();
+      guest.run();
+      host.onWait = undefined;
+      const { rip, events } = guest.vcpu.getState();
+      assert.equal(rip, BigInt(nmiBlocked ? PLACE.KERNEL_CODE + 2 : PLACE.HANDLERS + 2 * 16 + 1));
+      assert.deepEqual([events.halted, events.nmiPending], [true, nmiBlocked]);
+    }
   });
 
   test('ends by a triple fault', () => {
@@ -154,6 +220,15 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     await worker.terminate();
   });
 
+  test('may be kicked before it is made: the process lives on', () => {
+    // In a process of its own: none of its threads has made a processor, and the signal ends processes by itself.
+    const module = new URL('../../src/engine/kvm/libc.ts', import.meta.url).href;
+    const source = `import { kickThread, threadId } from '${module}'; kickThread(threadId()); console.log('alive');`;
+    const child = spawnSync(process.execPath, ['--input-type=module', '--eval', source], { encoding: 'utf8' });
+    assert.equal(child.stdout, 'alive\n', child.stderr);
+    assert.deepEqual([child.status, child.signal], [0, null]);
+  });
+
   test('is heard of when it writes: the dirty log has its pages, each once', () => {
     const { dirtyLog } = target.vm;
     const guest = prepare('88 07 88 87 00 10 00 00 f4'); // mov [rdi], al; mov [rdi + 0x1000], al
@@ -166,6 +241,24 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
       const written = [...dirtyPages(dirtyLog.take())];
       assert.ok(written.includes(PLACE.KERNEL_DATA >> 12) && written.includes((PLACE.KERNEL_DATA >> 12) + 1));
       assert.ok(!written.includes((PLACE.KERNEL_DATA >> 12) + 2));
+      assert.deepEqual([...dirtyPages(dirtyLog.take())], []);
+    } finally {
+      dirtyLog.stop();
+    }
+  });
+
+  test('is heard of when it has written and its RAM was changed by the host since', () => {
+    const { dirtyLog } = target.vm;
+    const guest = prepare('88 07 f4'); // mov [rdi], al
+    guest.setRegister('rdi', BigInt(PLACE.KERNEL_DATA));
+    guest.start();
+    dirtyLog.start();
+    try {
+      dirtyLog.take();
+      assert.equal(guest.run().kind, 'halted-forever');
+      target.vcpu.invalidateCode();
+      target.vcpu.invalidateCode();
+      assert.ok([...dirtyPages(dirtyLog.take())].includes(PLACE.KERNEL_DATA >> 12));
       assert.deepEqual([...dirtyPages(dirtyLog.take())], []);
     } finally {
       dirtyLog.stop();

@@ -77,6 +77,37 @@ test('host is what KVM lists, without the topology of this host', () => {
   assert.deepEqual([passedMsrs, ownMsrs], [undefined, []]);
 });
 
+test('host says that it is a hypervisor, and has a deadline timer, where older kernels do not list either', () => {
+  const supported = [{ leaf: 1, subleaf: 0, subleafCounts: false, ...empty() }];
+  const { entries } = createCpuModel('host', { ...context(), supported });
+  assert.equal(find(entries, 1)!.ecx, ((1 << 31) | (1 << 24)) >>> 0);
+});
+
+test('host withholds what has state that a reset or a snapshot would leave behind', () => {
+  const all = { eax: 0xffff_ffff, ebx: 0xffff_ffff, ecx: 0xffff_ffff, edx: 0xffff_ffff };
+  const supported = [1, 7, 0xa, 0x8000_0001, 0x8000_000a, 0x8000_0022].map((leaf) => ({
+    leaf,
+    subleaf: 0,
+    subleafCounts: leaf === 7,
+    ...all,
+  }));
+  const { entries } = createCpuModel('host', { ...context(), supported });
+  const bit = (leaf: number, register: 'ecx' | 'edx', index: number): number =>
+    (find(entries, leaf)![register] >>> index) & 1;
+  assert.deepEqual([bit(1, 'ecx', 5), bit(1, 'ecx', 15), bit(1, 'ecx', 0)], [0, 0, 1], 'VMX and PDCM');
+  assert.deepEqual([bit(1, 'edx', 12), bit(0x8000_0001, 'edx', 12), bit(1, 'edx', 16)], [0, 0, 1], 'MTRR, not PAT');
+  assert.deepEqual([bit(7, 'ecx', 7), bit(7, 'edx', 20), bit(7, 'ecx', 2)], [0, 0, 1], 'SHSTK and IBT');
+  assert.deepEqual(
+    [2, 22, 23, 24, 28, 5].map((index) => bit(0x8000_0001, 'ecx', index)),
+    [0, 0, 0, 0, 0, 1],
+    'SVM',
+  );
+  for (const leaf of [0xa, 0x8000_000a, 0x8000_0022]) {
+    const { eax, ebx, ecx, edx } = find(entries, leaf)!;
+    assert.deepEqual([eax, ebx, ecx, edx], [0, 0, 0, 0]);
+  }
+});
+
 test('the buffer holds every entry', () => {
   const { entries } = createCpuModel('portable', context());
   const buffer = cpuidBuffer(entries);

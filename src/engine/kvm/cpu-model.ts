@@ -133,13 +133,30 @@ function portableModel(context: CpuModelContext): CpuModel {
   return { name: 'portable', entries, missing, stateMsrs: KEPT_BY_KVM, ownMsrs: KEPT_BY_ENGINE, passedMsrs };
 }
 
+/**
+ * Features of `host` that come with state that is in no VcpuState, or that KVM counts on the host's side: VMX, SVM,
+ * MTRRs, shadow stacks and branch tracking, performance counters. A reset or a snapshot would leave that state behind.
+ * MTRRs that no firmware has set up would make Linux take all but RAM as uncached; without them all is write-back.
+ */
+const WITHHELD = {
+  LEAF_1_ECX: (1 << 5) | (1 << 15), // VMX, PDCM
+  LEAF_1_EDX: 1 << 12, // MTRR
+  LEAF_7_ECX: 1 << 7, // SHSTK
+  LEAF_7_EDX: 1 << 20, // IBT
+  LEAF_80000001_EDX: 1 << 12, // MTRR once more
+  LEAF_80000001_ECX: (1 << 2) | (1 << 22) | (1 << 23) | (1 << 24) | (1 << 28), // SVM, TOPOEXT, PERFCTR
+} as const;
+/** Leaves about what is withheld: performance counters, SVM, those of AMD once more. */
+const WITHHELD_LEAVES: ReadonlySet<number> = new Set([0xa, 0x8000_000a, 0x8000_0022]);
+
 function hostModel(context: CpuModelContext): CpuModel {
   const { supported, apicId, cpuCount, msrIndexes } = context;
   const shared = cpuid(KVM_FEATURES_LEAF, 0, { ...context, osxsave: false });
   const entries = supported
     .filter(({ leaf }) => !TOPOLOGY_LEAVES.has(leaf) && leaf !== KVM_TIMING_LEAF)
     .map((entry): CpuidEntry => {
-      const { leaf, eax, ebx, ecx, edx } = entry;
+      const { leaf, subleaf, eax, ebx, ecx, edx } = entry;
+      if (WITHHELD_LEAVES.has(leaf)) return { ...entry, eax: 0, ebx: 0, ecx: 0, edx: 0 };
       switch (leaf) {
         case 1: {
           const ids = ((apicId & 0xff) << 24) | (Math.min(cpuCount, 255) << 16);
@@ -148,22 +165,27 @@ function hostModel(context: CpuModelContext): CpuModel {
           return {
             ...entry,
             ebx: ((ebx & 0xffff) | ids) >>> 0,
-            ecx: (ecx | deadline) >>> 0,
-            edx: ((edx & ~(1 << 28)) | htt) >>> 0,
+            // Older kernels do not list that there is a hypervisor: without the bit a guest looks for no KVM clock.
+            ecx: ((ecx & ~WITHHELD.LEAF_1_ECX) | deadline | (1 << CPUID_BITS.hypervisor.bit)) >>> 0,
+            edx: ((edx & ~WITHHELD.LEAF_1_EDX & ~(1 << 28)) | htt) >>> 0,
           };
         }
         case 4:
         case 0x8000_001d:
           // No cache is shared, and no core has a second thread.
           return { ...entry, eax: (eax & 0x3fff) >>> 0 };
+        case 7:
+          if (subleaf !== 0) return entry;
+          return { ...entry, ecx: (ecx & ~WITHHELD.LEAF_7_ECX) >>> 0, edx: (edx & ~WITHHELD.LEAF_7_EDX) >>> 0 };
         case 0x8000_0001:
-          // Leaf 0x8000001e is not there (TOPOEXT).
-          return { ...entry, ecx: (ecx & ~(1 << 22)) >>> 0 };
+          // Leaf 0x8000001e is not there either.
+          return {
+            ...entry,
+            ecx: (ecx & ~WITHHELD.LEAF_80000001_ECX) >>> 0,
+            edx: (edx & ~WITHHELD.LEAF_80000001_EDX) >>> 0,
+          };
         case 0x8000_0008:
           return { ...entry, ecx: Math.min(cpuCount - 1, 255) };
-        case 0xa:
-          // Performance counters are the host's.
-          return { ...entry, eax: 0, ebx: 0, ecx: 0, edx: 0 };
         case KVM_SIGNATURE_LEAF:
           return { ...entry, eax: KVM_TIMING_LEAF };
         case KVM_FEATURES_LEAF:

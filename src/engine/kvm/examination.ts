@@ -11,6 +11,7 @@ import { KVM_CAP } from './ioctls.ts';
 import type { KvmCheck } from './kvm-check.ts';
 import { KvmError } from './kvm-error.ts';
 import { KvmSystem, KvmVm } from './kvm-system.ts';
+import { SystemCallError } from './libc.ts';
 import { KvmVcpu } from './vcpu.ts';
 
 /** Extensions that the engine uses on every VM. */
@@ -122,21 +123,43 @@ class ExaminationHost implements VcpuHost {
   }
 }
 
+type Step = readonly [name: string, look: () => KvmCheck];
+
+const STEPS: readonly Step[] = [
+  ['interface', checkExtensions],
+  ['VM', checkVm],
+  ['kernel', checkStockKernel],
+];
+
 /** Continues checkDevice(), up to the first check that has not passed. */
-export function checkEngine(): KvmCheck[] {
+export function checkEngine(steps: readonly Step[] = STEPS): KvmCheck[] {
   const checks: KvmCheck[] = [];
-  const attempt = (name: string, work: () => KvmCheck): boolean => {
+  for (const [name, look] of steps) {
     try {
-      checks.push(work());
+      checks.push(look());
     } catch (error) {
-      if (!(error instanceof KvmError)) throw error;
-      const { failure, meaning = 'see the kernel log (dmesg)' } = error;
-      checks.push({ name, passed: false, finding: failure, remedy: meaning });
+      checks.push(failedCheck(name, error));
     }
-    return checks.at(-1)!.passed;
-  };
-  if (attempt('interface', checkExtensions) && attempt('VM', checkVm)) attempt('kernel', checkStockKernel);
+    if (!checks.at(-1)!.passed) break;
+  }
   return checks;
+}
+
+/** What stands in the host's way is a finding; anything else is a defect, and thrown. */
+function failedCheck(name: string, error: unknown): KvmCheck {
+  const see = 'see the kernel log (dmesg)';
+  if (error instanceof KvmError) {
+    return { name, passed: false, finding: error.failure, remedy: error.meaning ?? see };
+  }
+  if (error instanceof SystemCallError) {
+    return { name, passed: false, finding: error.message, remedy: error.meaning ?? see };
+  }
+  // WebAssembly.Memory has no other for want of address space.
+  if (error instanceof RangeError) {
+    const finding = `no memory for a guest: ${error.message}`;
+    return { name, passed: false, finding, remedy: 'raise the limit on address space (ulimit -v)' };
+  }
+  throw error;
 }
 
 function checkExtensions(): KvmCheck {

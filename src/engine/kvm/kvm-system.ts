@@ -46,8 +46,10 @@ export class KvmDescriptor {
 
   /** Closes it; a second time is nothing. */
   close(): void {
-    if (this.open) closeDescriptor(this.descriptor);
+    if (!this.open) return;
+    // Before the call: the kernel has closed it even where close() fails, and the number may be another's by then.
     this.open = false;
+    closeDescriptor(this.descriptor);
   }
 
   private check({ name }: ioctls.Ioctl, result: number, detail?: string): number {
@@ -69,20 +71,42 @@ export interface CpuidEntry {
 
 /** /dev/kvm itself. */
 export class KvmSystem extends KvmDescriptor {
-  /** Throws KvmError where the device cannot be opened or speaks another version. */
-  static open(): KvmSystem {
+  /** Throws KvmError where the device cannot be opened, is none of KVM's or speaks another version. */
+  static open(device = KVM_DEVICE): KvmSystem {
     let descriptor: number;
     try {
-      descriptor = openDevice(KVM_DEVICE);
+      descriptor = openDevice(device);
     } catch (error) {
-      if (error instanceof SystemCallError) throw new KvmError(`open ${KVM_DEVICE}`, error.code);
+      if (error instanceof SystemCallError) throw new KvmError(`open ${device}`, error.code);
       throw error;
     }
     const system = new KvmSystem(descriptor);
-    const version = system.call(ioctls.KVM_GET_API_VERSION);
-    if (version === ioctls.KVM_API_VERSION) return system;
-    system.close();
-    throw new KvmError(ioctls.KVM_GET_API_VERSION.name, 'EINVAL', `version ${version}, not ${ioctls.KVM_API_VERSION}`);
+    try {
+      system.requireVersion();
+      return system;
+    } catch (error) {
+      system.close();
+      throw error;
+    }
+  }
+
+  private requireVersion(): void {
+    const { name } = ioctls.KVM_GET_API_VERSION;
+    const version = this.call(ioctls.KVM_GET_API_VERSION);
+    if (version === ioctls.KVM_API_VERSION) return;
+    throw new KvmError(name, 'EINVAL', `version ${version}, not ${ioctls.KVM_API_VERSION}`);
+  }
+
+  /** The descriptor of a new VM. */
+  createVm(): number {
+    for (;;) {
+      try {
+        return this.call(ioctls.KVM_CREATE_VM);
+      } catch (error) {
+        // A signal for this process came in between, such as a child's end.
+        if (!(error instanceof KvmError) || error.code !== 'EINTR') throw error;
+      }
+    }
   }
 
   /** What KVM_CHECK_EXTENSION says: 0 is no. */
@@ -142,12 +166,14 @@ export class KvmVm extends KvmDescriptor {
   readonly memory: WebAssembly.Memory;
   readonly ramBytes: number;
   private readonly region = new StructBuffer(structs.kvm_userspace_memory_region);
+  /** What the dirty log had when the slot was taken away, until somebody takes it. */
+  private keptDirty: Uint8Array | undefined;
 
   static create(options: KvmVmOptions): KvmVm {
     const system = KvmSystem.open();
     let vm: KvmVm | undefined;
     try {
-      vm = new KvmVm(system, system.call(ioctls.KVM_CREATE_VM), options);
+      vm = new KvmVm(system, system.createVm(), options);
       vm.setUp();
       return vm;
     } catch (error) {
@@ -220,11 +246,15 @@ export class KvmVm extends KvmDescriptor {
    */
   dropShadows(): void {
     const { region } = this;
-    const size = region.get64('memory_size');
+    // The slot's log goes with it.
+    if (region.get('flags') === ioctls.KVM_MEM_LOG_DIRTY_PAGES) this.keptDirty = this.takeDirty();
     region.set64('memory_size', 0n);
-    this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, region);
-    region.set64('memory_size', size);
-    this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, region);
+    try {
+      this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, region, 'RAM away');
+    } finally {
+      region.set64('memory_size', BigInt(this.ramBytes));
+    }
+    this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, region, 'RAM back');
   }
 
   extension(capability: number): number {
@@ -250,18 +280,25 @@ export class KvmVm extends KvmDescriptor {
   readonly dirtyLog: DirtyLog = {
     start: () => this.logDirtyPages(true),
     stop: () => this.logDirtyPages(false),
-    take: () => {
-      // KVM writes whole words of 64 bits.
-      const bitmap = new Uint8Array(Math.ceil(this.ramBytes / PAGE_BYTES / 64) * 8);
-      const log = new StructBuffer(structs.kvm_dirty_log);
-      log.set('slot', RAM_SLOT);
-      log.set64('dirty_bitmap', locateBytes(bitmap));
-      this.exchange(ioctls.KVM_GET_DIRTY_LOG, log);
-      return bitmap;
-    },
+    take: () => this.takeDirty(),
   };
 
+  private takeDirty(): Uint8Array {
+    // KVM writes whole words of 64 bits.
+    const bitmap = new Uint8Array(Math.ceil(this.ramBytes / PAGE_BYTES / 64) * 8);
+    const log = new StructBuffer(structs.kvm_dirty_log);
+    log.set('slot', RAM_SLOT);
+    log.set64('dirty_bitmap', locateBytes(bitmap));
+    this.exchange(ioctls.KVM_GET_DIRTY_LOG, log);
+    this.keptDirty?.forEach((bits, index) => {
+      bitmap[index]! |= bits;
+    });
+    this.keptDirty = undefined;
+    return bitmap;
+  }
+
   private logDirtyPages(on: boolean): void {
+    this.keptDirty = undefined;
     this.region.set('flags', on ? ioctls.KVM_MEM_LOG_DIRTY_PAGES : 0);
     this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, this.region, `dirty log ${on ? 'on' : 'off'}`);
   }

@@ -3,6 +3,7 @@
 
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
+import { EXIT_STATUS, UserError } from '../../base/errors.ts';
 
 /** The functions of the process itself: the same with every C library. */
 const libc = koffi.load(null);
@@ -37,16 +38,29 @@ const functions = {
   timerDelete: libc.func('int timer_delete(uintptr_t timer)'),
 };
 
+/** By errno's word, for the calls below. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  EAGAIN: 'a limit of this user is reached: raise `ulimit -i`',
+  ENOMEM: 'the kernel has no memory or address space left for it',
+  EMFILE: 'this process has no descriptor left: raise `ulimit -n`',
+};
+
 /** A call of the C library that failed. */
-export class SystemCallError extends Error {
-  override readonly name = 'SystemCallError';
+export class SystemCallError extends UserError {
   /** Such as ENOMEM. */
   readonly code: string;
+  /** What that means for the user; undefined for an errno that nobody expects. */
+  readonly meaning: string | undefined;
 
   constructor(call: string, errno: number) {
     const code = errnoWord(errno);
-    super(`${call} failed: ${code}`);
+    const meaning = MEANINGS[code];
+    super(`${call} failed with ${code}`, {
+      hint: `${meaning === undefined ? '' : `${meaning}; `}--engine software runs without it`,
+      exitStatus: EXIT_STATUS.guestFault,
+    });
     this.code = code;
+    this.meaning = meaning;
   }
 }
 
@@ -125,6 +139,8 @@ const SIGSET_BYTES = 128;
 /** struct sigaction of glibc and musl on x86-64: handler, mask, flags, restorer. */
 const SIGACTION_BYTES = 152;
 const SIGACTION_HANDLER_OFFSET = 0;
+const SIGACTION_FLAGS_OFFSET = 136;
+const SA_RESTART = 0x1000_0000;
 const SIGEVENT_BYTES = 64;
 const ITIMERSPEC_BYTES = 32;
 
@@ -138,17 +154,29 @@ function kickSet(): Uint8Array {
 const KICK_SET = kickSet();
 const NO_WAIT = new Uint8Array(16);
 
+let kickIsHarmless = false;
+
 /**
- * Blocks the kick on this thread, so that it stays pending until KVM_RUN (which lets it in) or `takeKick`. Gives the
+ * The kick's own action is to end the process, and so it would where it is not blocked: on a thread that has made no
+ * processor yet. A function that does nothing, and is no JavaScript, stands there instead.
+ */
+function makeKickHarmless(): void {
+  if (kickIsHarmless) return;
+  const action = new Uint8Array(SIGACTION_BYTES);
+  const view = new DataView(action.buffer);
+  const harmless = koffi.address(libc.symbol('getpid', 'void *'));
+  view.setBigUint64(SIGACTION_HANDLER_OFFSET, BigInt(harmless), true);
+  view.setInt32(SIGACTION_FLAGS_OFFSET, SA_RESTART, true);
+  check('sigaction', functions.sigaction(KICK_SIGNAL, action, null));
+  kickIsHarmless = true;
+}
+
+/**
+ * Blocks the kick on this thread, so that it stays pending until KVM_RUN (which lets it in) or `takeKicks`. Gives the
  * thread's signal mask as the kernel has it now, without the kick: what KVM_SET_SIGNAL_MASK wants.
  */
 export function blockKick(): Uint8Array {
-  // A pending signal whose action is to end the process would do so if it were ever let in outside KVM_RUN: a function
-  // that does nothing, and is no JavaScript, stands there instead.
-  const action = new Uint8Array(SIGACTION_BYTES);
-  const harmless = koffi.address(libc.symbol('getpid', 'void *'));
-  new DataView(action.buffer).setBigUint64(SIGACTION_HANDLER_OFFSET, BigInt(harmless), true);
-  check('sigaction', functions.sigaction(KICK_SIGNAL, action, null));
+  makeKickHarmless();
   const old = new Uint8Array(SIGSET_BYTES);
   check('pthread_sigmask', functions.pthreadSigmask(SIG_BLOCK, KICK_SET, old));
   const mask = old.slice(0, 8);
@@ -162,8 +190,12 @@ export function takeKicks(): void {
   while (functions.sigtimedwait(KICK_SET, null, NO_WAIT) >= 0);
 }
 
-/** Sends the kick to a thread of this process; one that has gone is no error. */
+/**
+ * Sends the kick to a thread of this process; one that has gone is no error. A thread that has made no processor yet
+ * does not notice: whoever kicks has left word elsewhere first.
+ */
 export function kickThread(thread: number): void {
+  makeKickHarmless();
   functions.syscall3(SYS_TGKILL, process.pid, thread, KICK_SIGNAL);
 }
 

@@ -1,6 +1,7 @@
 // The canonical state to and from KVM's structures, one function a structure and direction. Nothing here calls the
 // kernel.
 
+import { EFLAGS } from '../../isa/flags.ts';
 import { SEGMENT_ATTRIBUTE, type SegmentName, type SegmentState, type VcpuState } from '../vcpu-state.ts';
 import { KVM_VCPUEVENT_VALID, KVM_X86_SHADOW_INT } from './ioctls.ts';
 import { StructBuffer } from './struct-layout.ts';
@@ -173,7 +174,7 @@ export function readXsave(area: Uint8Array): Uint8Array {
 export type Events = VcpuState['events'];
 
 /** `halted` is told otherwise. */
-export function writeEvents(buffer: StructBuffer, events: Events): void {
+export function writeEvents(buffer: StructBuffer, { events, rflags }: Pick<VcpuState, 'events' | 'rflags'>): void {
   buffer.bytes.fill(0);
   const { exception } = events;
   if (exception !== undefined) {
@@ -182,7 +183,9 @@ export function writeEvents(buffer: StructBuffer, events: Events): void {
     buffer.set('exception.has_error_code', exception.errorCode === undefined ? 0 : 1);
     buffer.set('exception.error_code', exception.errorCode ?? 0);
   }
-  buffer.set('interrupt.shadow', events.interruptShadow ? KVM_X86_SHADOW_INT.STI : 0);
+  // VMX refuses an entry with STI's shadow while IF is 0 (SDM 3C 27.3.1.5): that one is a load of SS's.
+  const shadow = (rflags & BigInt(EFLAGS.IF)) === 0n ? KVM_X86_SHADOW_INT.MOV_SS : KVM_X86_SHADOW_INT.STI;
+  buffer.set('interrupt.shadow', events.interruptShadow ? shadow : 0);
   buffer.set('nmi.pending', events.nmiPending ? 1 : 0);
   buffer.set('nmi.masked', events.nmiBlocked ? 1 : 0);
   buffer.set('flags', KVM_VCPUEVENT_VALID.NMI_PENDING | KVM_VCPUEVENT_VALID.SHADOW);

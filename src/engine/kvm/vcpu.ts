@@ -34,19 +34,28 @@ const RUN = {
   readyForInterrupt: offsetOf(structs.kvm_run, 'ready_for_interrupt_injection'),
   ifFlag: offsetOf(structs.kvm_run, 'if_flag'),
   cr8: offsetOf(structs.kvm_run, 'cr8'),
-  ioDirection: offsetOf(structs.kvm_run, 'io.direction'),
-  ioSize: offsetOf(structs.kvm_run, 'io.size'),
-  ioPort: offsetOf(structs.kvm_run, 'io.port'),
-  ioCount: offsetOf(structs.kvm_run, 'io.count'),
-  ioDataOffset: offsetOf(structs.kvm_run, 'io.data_offset'),
-  mmioPhysical: offsetOf(structs.kvm_run, 'mmio.phys_addr'),
   mmioData: offsetOf(structs.kvm_run, 'mmio.data'),
-  mmioLength: offsetOf(structs.kvm_run, 'mmio.len'),
   mmioIsWrite: offsetOf(structs.kvm_run, 'mmio.is_write'),
   msrError: offsetOf(structs.kvm_run, 'msr.error'),
   msrIndex: offsetOf(structs.kvm_run, 'msr.index'),
   msrData: offsetOf(structs.kvm_run, 'msr.data'),
 } as const;
+
+/** The same of members that are read at each exit, in words of 32 bits. */
+const RUN_WORD = {
+  exitReason: wordOf('exit_reason'),
+  /** Direction and size in bytes, then the port. */
+  ioAccess: wordOf('io.direction'),
+  ioCount: wordOf('io.count'),
+  ioDataOffset: wordOf('io.data_offset'),
+  mmioPhysicalLow: wordOf('mmio.phys_addr'),
+  mmioPhysicalHigh: wordOf('mmio.phys_addr') + 1,
+  mmioLength: wordOf('mmio.len'),
+} as const;
+
+function wordOf(path: string): number {
+  return offsetOf(structs.kvm_run, path) / 4;
+}
 
 /** Exits between two polls where the guest makes many. */
 const EXITS_PER_POLL = 64;
@@ -90,6 +99,8 @@ export class KvmVcpu implements Vcpu {
   private readonly kernelChips: boolean;
   private readonly mapping: Mapping;
   private readonly view: DataView;
+  /** The same bytes, by which the frequent exits are read. */
+  private readonly words: Uint32Array;
   private readonly alarm: KickTimer;
   private readonly sregs = new StructBuffer(structs.kvm_sregs);
   private readonly regs = new StructBuffer(structs.kvm_regs);
@@ -147,6 +158,7 @@ export class KvmVcpu implements Vcpu {
     }
     this.mapping = mapping;
     this.view = new DataView(mapping.buffer);
+    this.words = new Uint32Array(mapping.buffer);
   }
 
   private takeMsrs(): void {
@@ -230,7 +242,8 @@ export class KvmVcpu implements Vcpu {
     if (this.kernelChips) return undefined;
     if (host.takeNmi()) {
       this.requestNmi();
-      this.halted = false;
+      // One that is blocked waits in KVM, and does not end a HLT.
+      this.halted &&= this.isNmiBlocked();
     }
     let isWaiting = pending;
     if (pending && this.readyForInterrupt && !this.answered) {
@@ -239,10 +252,13 @@ export class KvmVcpu implements Vcpu {
       isWaiting = host.interruptPending();
     }
     view.setUint8(RUN.requestInterruptWindow, isWaiting ? 1 : 0);
-    // The upper half is never set.
-    view.setUint32(RUN.cr8, host.getCr8(), true);
     if (this.halted && !this.readyForInterrupt) return { kind: 'halted-forever' };
     return undefined;
+  }
+
+  private isNmiBlocked(): boolean {
+    this.vcpu.exchange(ioctls.KVM_GET_VCPU_EVENTS, this.events);
+    return this.events.get('nmi.masked') !== 0;
   }
 
   private inject(vector: number): void {
@@ -275,6 +291,9 @@ export class KvmVcpu implements Vcpu {
   /** One KVM_RUN and the answer to what it came back for. */
   private enter(): VcpuExit | undefined {
     const { view } = this;
+    // KVM takes CR8 from there at each entry, also at one that only ends an access: the access may have changed it. The
+    // upper half is never set.
+    if (!this.kernelChips) view.setUint32(RUN.cr8, this.host.getCr8(), true);
     const result = ioctlWithValue(this.vcpu.descriptor, ioctls.KVM_RUN.number, 0);
     this.answered = false;
     if (!this.kernelChips) {
@@ -284,7 +303,7 @@ export class KvmVcpu implements Vcpu {
     if (result < 0) return this.interrupted(-result);
     this.counts.exits++;
     if (--this.exitsToPoll <= 0) this.pollDue = true;
-    switch (view.getUint32(RUN.exitReason, true)) {
+    switch (this.words[RUN_WORD.exitReason]) {
       case ioctls.KVM_EXIT.IO:
         this.accessPorts();
         return undefined;
@@ -363,34 +382,42 @@ export class KvmVcpu implements Vcpu {
   }
 
   private internalError(what: string, hint?: string): VcpuExit {
-    const message = `${what}\n${this.describe()}`;
+    let registers: string;
+    try {
+      registers = this.describe();
+    } catch (error) {
+      // A VM that KVM has given up answers nothing any more: the reason is still worth telling.
+      if (!(error instanceof KvmError)) throw error;
+      registers = `its registers cannot be read: ${error.failure}`;
+    }
+    const message = `${what}\n${registers}`;
     return { kind: 'internal-error', message, ...(hint !== undefined && { hint }) };
   }
 
   // Accesses.
 
   private accessPorts(): void {
-    const { view, host } = this;
+    const { words, host } = this;
     this.counts.portExits++;
     this.answered = true;
-    const sizeBytes = view.getUint8(RUN.ioSize);
-    const port = view.getUint16(RUN.ioPort, true);
-    const count = view.getUint32(RUN.ioCount, true);
-    const isWrite = view.getUint8(RUN.ioDirection) === ioctls.KVM_EXIT_IO_OUT;
-    let at = view.getUint32(RUN.ioDataOffset, true);
-    for (let turn = 0; turn < count; turn++, at += sizeBytes) {
+    const access = words[RUN_WORD.ioAccess]!;
+    const isWrite = (access & 0xff) === ioctls.KVM_EXIT_IO_OUT;
+    const sizeBytes = (access >> 8) & 0xff;
+    const port = access >>> 16;
+    let at = words[RUN_WORD.ioDataOffset]!;
+    for (let rest = words[RUN_WORD.ioCount]!; rest > 0; rest--, at += sizeBytes) {
       if (isWrite) host.writePort(port, sizeBytes, this.load(at, sizeBytes));
       else this.store(at, sizeBytes, host.readPort(port, sizeBytes));
     }
   }
 
   private accessMmio(): void {
-    const { view, host } = this;
+    const { view, words, host } = this;
     this.counts.mmioExits++;
     this.answered = true;
     // Physical addresses have 52 bits: a double holds them.
-    const guestPhysical = view.getUint32(RUN.mmioPhysical, true) + view.getUint32(RUN.mmioPhysical + 4, true) * 2 ** 32;
-    const lengthBytes = view.getUint32(RUN.mmioLength, true);
+    const guestPhysical = words[RUN_WORD.mmioPhysicalLow]! + words[RUN_WORD.mmioPhysicalHigh]! * 2 ** 32;
+    const lengthBytes = words[RUN_WORD.mmioLength]!;
     const isWrite = view.getUint8(RUN.mmioIsWrite) !== 0;
     for (let done = 0; done < lengthBytes; ) {
       const rest = lengthBytes - done;
@@ -445,16 +472,17 @@ export class KvmVcpu implements Vcpu {
   // Stopping: the state is whole when run() returns.
 
   private leave(exit: VcpuExit): VcpuExit {
-    this.complete();
-    for (let tries = 0; tries < DELIVERY_TRIES && this.isDelivering(); tries++) {
+    let other = this.complete();
+    for (let tries = 0; other === undefined && this.isDelivering(); tries++) {
       // The canonical state has no place for an interrupt that was acknowledged: its handler is entered first.
+      if (tries === DELIVERY_TRIES) return this.internalError('an interrupt on its way did not reach its handler');
       this.alarm.arm(DELIVERY_NS / 1e6);
       this.alarmNs = Number.POSITIVE_INFINITY;
-      const other = this.enter();
-      if (other !== undefined && exit.kind === 'interrupted') return other;
-      this.complete();
+      other = this.enter() ?? this.complete();
     }
-    return exit;
+    // A guest that sleeps for ever is found again by the next run(); what else there is happens once.
+    if (other === undefined || other.kind === 'halted-forever' || exit.kind !== 'interrupted') return exit;
+    return other;
   }
 
   private isDelivering(): boolean {
@@ -462,17 +490,18 @@ export class KvmVcpu implements Vcpu {
     return image.isDelivering(this.events);
   }
 
-  /** Ends the instruction whose access has been answered, and runs none after it. */
-  private complete(): void {
+  /** Ends the instruction whose access has been answered, and runs none after it. Gives an exit where it cannot end. */
+  private complete(): VcpuExit | undefined {
     while (this.answered) {
       this.view.setUint8(RUN.immediateExit, 1);
       try {
         const exit = this.enter();
-        if (exit !== undefined) throw new Error(`the end of an access gave ${exit.kind}`);
+        if (exit !== undefined) return exit;
       } finally {
         this.view.setUint8(RUN.immediateExit, 0);
       }
     }
+    return undefined;
   }
 
   // State.
@@ -482,13 +511,14 @@ export class KvmVcpu implements Vcpu {
     const debugregs = new StructBuffer(structs.kvm_debugregs);
     const xcrs = new StructBuffer(structs.kvm_xcrs);
     const xsave = new Uint8Array(this.xsaveBytes);
+    // First: KVM takes a pending INIT or SIPI with it, which changes CS and RIP.
+    const halted = this.kernelChips ? this.readMpState() === ioctls.KVM_MP_STATE.HALTED : this.halted;
     vcpu.exchange(ioctls.KVM_GET_REGS, regs);
     vcpu.exchange(ioctls.KVM_GET_SREGS, sregs);
     vcpu.exchange(ioctls.KVM_GET_DEBUGREGS, debugregs);
     vcpu.exchange(ioctls.KVM_GET_XCRS, xcrs);
     vcpu.exchange(ioctls.KVM_GET_XSAVE, xsave);
     vcpu.exchange(ioctls.KVM_GET_VCPU_EVENTS, events);
-    const halted = this.kernelChips ? this.readMpState() === ioctls.KVM_MP_STATE.HALTED : this.halted;
     const fields = image.readSregs(sregs);
     return {
       version: VCPU_STATE_VERSION,
@@ -516,7 +546,7 @@ export class KvmVcpu implements Vcpu {
     const detail = `CR0 ${cr0.toString(16)}, CR4 ${cr4.toString(16)}, EFER ${efer.toString(16)}`;
     vcpu.exchange(ioctls.KVM_SET_SREGS, sregs, detail);
     this.setAllMsrs(state.msrs);
-    image.writeEvents(events, state.events);
+    image.writeEvents(events, state);
     vcpu.exchange(ioctls.KVM_SET_VCPU_EVENTS, events);
     vcpu.exchange(ioctls.KVM_SET_DEBUGREGS, image.debugregsOf(state));
     const { halted, interruptShadow, exception } = state.events;

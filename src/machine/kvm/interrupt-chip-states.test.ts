@@ -62,6 +62,21 @@ test('the registers are where the manual has them', () => {
   assert.equal(view.getUint32(0x390, true), 600, 'what is left of the count');
 });
 
+test('a count that has ended goes in as none: KVM would let it end again', () => {
+  const page = new StructBuffer(kvm_lapic_state);
+  const view = new DataView(page.bytes.buffer);
+  const state = localApic();
+  for (const [mode, initialCount, rest] of [
+    [0, 0, 0],
+    [0x20000, 1000, 700],
+  ] as const) {
+    state.registers.lvt[0] = 0xec | mode;
+    state.registers.startNs = 1300;
+    writeLocalApic(page, state);
+    assert.deepEqual([view.getUint32(0x380, true), view.getUint32(0x390, true)], [initialCount, rest]);
+  }
+});
+
 test('an I/O APIC goes in and comes out, its edges excepted', () => {
   const state = { ...initialIoApicState(), id: 2, ioregsel: 0x12, pins: 1 << 9 };
   state.low[9] = 0x39 | LEVEL | 0x4000;

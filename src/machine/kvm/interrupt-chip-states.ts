@@ -5,7 +5,7 @@ import type { IoApicState } from '../../devices/chips/io-apic/state.ts';
 import { IO_APIC_STATE_VERSION } from '../../devices/chips/io-apic/state.ts';
 import { IO_APIC_BASE, REDIRECTION } from '../../devices/chips/io-apic/wire.ts';
 import { LOCAL_APIC_STATE_VERSION, type LocalApicState } from '../../devices/chips/local-apic/state.ts';
-import { APIC, APIC_TIMER_HZ } from '../../devices/chips/local-apic/wire.ts';
+import { APIC, APIC_TIMER_HZ, LVT, TIMER_MODE } from '../../devices/chips/local-apic/wire.ts';
 import { type ChipState, initialChipState, PIC_STATE_VERSION, type PicState } from '../../devices/chips/pic/state.ts';
 import { ELCR_WRITABLE } from '../../devices/chips/pic/wire.ts';
 import { StructBuffer } from '../../engine/kvm/struct-layout.ts';
@@ -66,7 +66,9 @@ function countNs(divide: number): number {
 }
 
 /**
- * Writes into a page as KVM gave it: the version stays KVM's. Errors that wait for a write to ESR have no place there.
+ * Writes into a page as KVM gave it: the version stays KVM's. Errors that wait for a write to ESR have no place there,
+ * nor has a one-shot count that has come to its end: KVM takes it for one that ends now, and interrupts again. It goes
+ * in as no count.
  */
 export function writeLocalApic(page: StructBuffer, state: LocalApicState): void {
   const apic = new ApicPage(page);
@@ -84,11 +86,11 @@ export function writeLocalApic(page: StructBuffer, state: LocalApicState): void 
   apic.setWords(APIC.TMR, state.tmr);
   apic.setWords(APIC.IRR, state.irr);
   apic.set(APIC.DIVIDE, registers.divide);
-  apic.set(APIC.INITIAL_COUNT, registers.initialCount);
   const { initialCount } = registers;
   const counted = initialCount === 0 ? 0 : Math.floor(registers.startNs / countNs(registers.divide));
-  const isPeriodic = ((registers.lvt[0]! >> 17) & 3) === 1;
+  const isPeriodic = ((registers.lvt[0]! >> LVT.TIMER_MODE_SHIFT) & 3) === TIMER_MODE.PERIODIC;
   const rest = isPeriodic ? initialCount - (counted % Math.max(1, initialCount)) : Math.max(0, initialCount - counted);
+  apic.set(APIC.INITIAL_COUNT, rest === 0 ? 0 : initialCount);
   apic.set(APIC.CURRENT_COUNT, rest);
 }
 

@@ -50,7 +50,10 @@ export class KernelChips {
     };
   }
 
-  /** The processors' own states come after: KVM takes IA32_APIC_BASE with either, and the local APIC needs it first. */
+  /**
+   * The processors' own states have been set before: with them KVM sets the task priority to CR8 alone, and forgets an
+   * NMI that waits in a local APIC.
+   */
   restore(state: KernelChipsState): void {
     const [master, slave] = state.pic.chips;
     this.setChip(ioctls.KVM_IRQCHIP.PIC_MASTER, chips.picBuffer(master, true));

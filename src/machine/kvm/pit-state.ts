@@ -51,13 +51,17 @@ function latchOf({ access, latchBytes }: CounterState): number {
   return latchBytes === 2 ? RW_STATE.WORD0 : RW_STATE.MSB;
 }
 
-/** `nowNs`: the host's CLOCK_MONOTONIC, by which KVM notes when a count was loaded. */
+/**
+ * `nowNs`: the host's CLOCK_MONOTONIC, by which KVM notes when a count was loaded; it does not tell that of counter 0,
+ * whose count begins anew here, so that an interrupt that it still owes comes late rather than never.
+ */
 export function readPit(buffer: StructBuffer, nowNs: bigint): PitState {
   const counters = COUNTERS.map((index): CounterState => {
     const get = (member: string): number => buffer.get(`channels[${index}].${member}`);
     const mode = get('mode');
     const latch = get('count_latched');
     const isLoaded = mode !== NO_MODE;
+    const loadedNs = BigInt.asIntN(64, buffer.get64(`channels[${index}].count_load_time`));
     return {
       ...initialCounterState(get('gate') !== 0),
       mode: isLoaded ? mode : -1,
@@ -65,7 +69,7 @@ export function readPit(buffer: StructBuffer, nowNs: bigint): PitState {
       bcd: get('bcd') !== 0,
       reload: isLoaded ? get('count') : 0,
       triggered: true,
-      startNs: isLoaded ? Number(nowNs - BigInt.asIntN(64, buffer.get64(`channels[${index}].count_load_time`))) : 0,
+      startNs: isLoaded && index !== 0 ? Number(nowNs - loadedNs) : 0,
       writeLow: get('write_state') === RW_STATE.WORD1 ? get('write_latch') : -1,
       readHigh: get('read_state') === RW_STATE.WORD1,
       latch: get('latched_count'),
