@@ -1,9 +1,8 @@
-// What a guest on KVM asks of its host, and how it ends: ports, MMIO, MSRs, kicks, the dirty log, messages.
+// What a guest on KVM asks of its host, and how it ends: ports, MMIO, MSRs, kicks, messages.
 
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { dirtyPages } from '../../src/engine/dirty-log.ts';
 import { KvmError } from '../../src/engine/kvm/kvm-error.ts';
 import { threadId } from '../../src/engine/kvm/libc.ts';
 import type { VcpuExit } from '../../src/engine/vcpu.ts';
@@ -152,24 +151,6 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     host.stopRequested = true;
     assert.equal(guest.run().kind, 'interrupted');
     await worker.terminate();
-  });
-
-  test('is heard of when it writes: the dirty log has its pages, each once', () => {
-    const { dirtyLog } = target.vm;
-    const guest = prepare('88 07 88 87 00 10 00 00 f4'); // mov [rdi], al; mov [rdi + 0x1000], al
-    guest.setRegister('rdi', BigInt(PLACE.KERNEL_DATA));
-    guest.start();
-    dirtyLog.start();
-    try {
-      dirtyLog.take();
-      assert.equal(guest.run().kind, 'halted-forever');
-      const written = [...dirtyPages(dirtyLog.take())];
-      assert.ok(written.includes(PLACE.KERNEL_DATA >> 12) && written.includes((PLACE.KERNEL_DATA >> 12) + 1));
-      assert.ok(!written.includes((PLACE.KERNEL_DATA >> 12) + 2));
-      assert.deepEqual([...dirtyPages(dirtyLog.take())], []);
-    } finally {
-      dirtyLog.stop();
-    }
   });
 
   test('whose state KVM refuses is an error that says what was refused', () => {

@@ -13,6 +13,7 @@ import { portableMsrByIndex, resetMsrs, writtenMsrValue } from '../../isa/cpuid/
 import { EFLAGS } from '../../isa/flags.ts';
 import { MSR } from '../../isa/msrs.ts';
 import { GPR_NAMES_64 } from '../../isa/registers.ts';
+import type { DirtyLog } from '../dirty-log.ts';
 import { GUEST_RAM_OFFSET } from '../software/layout.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { VCPU_STATE_VERSION, type VcpuState } from '../vcpu-state.ts';
@@ -581,9 +582,13 @@ export class KvmVcpu implements Vcpu {
     this.setMsrs(new Map([[MSR.IA32_TIME_STAMP_COUNTER, value]]));
   }
 
-  invalidateCode(): void {
+  invalidateCode(guestPhysical: number, lengthBytes: number): void {
     // The processor's caches are coherent with what anybody writes; page tables that KVM shadows are not.
-    this.vm.dropShadows();
+    this.vm.noteHostWrite(guestPhysical, lengthBytes);
+  }
+
+  get dirtyLog(): DirtyLog {
+    return this.vm.dirtyLog;
   }
 
   // Single steps.
