@@ -4,7 +4,19 @@
 import type { VcpuExit } from '../../src/engine/vcpu.ts';
 import { CR4 } from '../../src/isa/control-registers.ts';
 import { VECTOR } from '../../src/isa/vectors.ts';
-import { FREE_SELECTOR, Guest, type GuestMode, PLACE, RAM_BYTES, SEGMENT, TSS_SELECTOR, USER } from './guest.ts';
+import { gateDescriptor } from './descriptors.ts';
+import {
+  CALL_GATE_SELECTOR,
+  FREE_SELECTOR,
+  Guest,
+  type GuestMode,
+  PLACE,
+  RAM_BYTES,
+  SEGMENT,
+  TSS_SELECTOR,
+  USER,
+  userPhysical,
+} from './guest.ts';
 import type { IdleHost } from './idle-host.ts';
 import { createKvmTestVcpu, type KvmTestVcpu } from './kvm-vcpu-factory.ts';
 import { PTE } from './page-tables.ts';
@@ -25,6 +37,14 @@ function prepare(target: KvmTestVcpu, host: IdleHost, mode: GuestMode, code: str
 function run(target: KvmTestVcpu, host: IdleHost, code: string, setUp: (guest: Guest) => void = () => {}): Ended {
   const guest = prepare(target, host, 'kernel64', code);
   for (const name of ['rax', 'rsi', 'rdi']) guest.setRegister(name, BigInt(PLACE.KERNEL_DATA));
+  setUp(guest);
+  guest.start();
+  return { guest, exit: guest.run() };
+}
+
+/** The same in ring 3, whose registers are zeros. */
+function runUser(target: KvmTestVcpu, host: IdleHost, code: string, setUp: (guest: Guest) => void = () => {}): Ended {
+  const guest = prepare(target, host, 'user64', code);
   setUp(guest);
   guest.start();
   return { guest, exit: guest.run() };
@@ -80,6 +100,7 @@ const USER_CS = BigInt(SEGMENT.userCode64.selector);
 const USER_SS = BigInt(SEGMENT.userData.selector);
 const BEHIND = BigInt(PLACE.KERNEL_CODE + 0x40);
 const IF = 0x200n;
+const IOPL = 0x3000n;
 const TF = 0x100n;
 const DEVICE = 0x30;
 const IRETQ = '48 cf';
@@ -384,46 +405,58 @@ const DEPARTURES: readonly Departure[] = [
   },
   // Ring 3.
   {
-    what: 'gives the debug exception of a single step in ring 3 to the guest',
+    what: 'does not keep IOPL in ring 3',
     isHere: (target, host) => {
-      const guest = prepare(target, host, 'user64', '90 90');
-      guest.start();
-      return guest.vcpu.step().kind !== 'retired' || guest.vcpu.getState().rip !== BigInt(USER.CODE + 1);
+      const ended = runUser(target, host, 'f4', ({ state }) => {
+        state.rflags |= IOPL;
+      });
+      // #GP by HLT: error code, RIP, CS, RFLAGS.
+      return (stackOf(ended, 3) & IOPL) !== IOPL;
     },
-    cases: [
-      'a page that becomes present needs no invalidation',
-      'a user fetch from a missing page faults',
-      'a user read of a read-only page succeeds',
-      'a user fetch from an NX page faults',
-      'a read of an NX page succeeds',
-      'a fetch fault without NXE and SMEP does not say that it was a fetch faults',
-      'a no-execute page-directory-pointer entry covers the pages below it faults',
-      'a user read of a user page with SMAP succeeds',
-      'an instruction that continues in an NX page faults, with the cached page before it',
-      'an instruction that ends with its page does not touch the next page',
-      'an instruction that spans two pages runs from both',
-      'a string instruction stops at a page fault with its registers where it stopped, and goes on after it',
-      'POPF at CPL 3 leaves IF and IOPL as they are',
-      'RDTSC at CPL 3 with TSD raises #GP(0)',
-    ],
+    cases: ['POPF at CPL 3 leaves IF and IOPL as they are', 'IOPL 3 opens ports and CLI to CPL 3'],
   },
   {
-    what: 'does not let ring 3 through gates',
+    what: 'does not heed CR4.TSD',
     isHere: (target, host) => {
-      const guest = prepare(target, host, 'user64', 'cd 80');
-      guest.start();
-      guest.run();
-      return guest.vcpu.getState().rip !== BigInt(PLACE.HANDLERS + 0x80 * 16 + 1);
+      const ended = runUser(target, host, '0f 31 f4', (guest) => guest.setControl('cr4', CR4.TSD, true));
+      return stackOf(ended, 1) !== BigInt(USER.CODE);
     },
+    cases: ['RDTSC at CPL 3 with TSD raises #GP(0)'],
+  },
+  {
+    what: 'does not let INT n of ring 3 through a gate',
+    isHere: (target, host) => vectorOf(runUser(target, host, 'cd 80')) !== 0x80,
     cases: [
-      'IOPL 3 opens ports and CLI to CPL 3',
       'INT n through a gate of DPL 3 is delivered at CPL 3',
       'INT n through a gate of DPL 0 raises #GP at CPL 3',
       'INT n in compatibility mode reaches the 64-bit handler',
+    ],
+  },
+  {
+    what: 'does not let ring 3 through call gates',
+    isHere: (target, host) => {
+      const { guest } = runUser(target, host, 'ff 18', (prepared) => {
+        const gate = gateDescriptor({ selector: Number(KERNEL_CS), offset: BEHIND, type: 12, dpl: 3 });
+        for (const [index, word] of gate.entries()) {
+          prepared.memory.writeU64(PLACE.GDT + CALL_GATE_SELECTOR + index * 8, word);
+        }
+        prepared.memory.writeU8(Number(BEHIND), 0xf4);
+        prepared.setRegister('rax', BigInt(USER.DATA));
+        prepared.memory.writeU64(userPhysical(USER.DATA), BigInt(CALL_GATE_SELECTOR | 3) << 32n);
+      });
+      return guest.vcpu.getState().rip !== BEHIND + 1n;
+    },
+    cases: [
       'a call gate takes CPL 3 to CPL 0 on RSP0',
       'a call gate of DPL 0 refuses CPL 3',
       'a call gate that is not present raises #NP',
       'a jump through a call gate cannot raise privilege',
+    ],
+  },
+  {
+    what: 'raises #UD for SYSENTER',
+    isHere: (target, host) => vectorOf(runUser(target, host, '0f 34')) === VECTOR.UD,
+    cases: [
       'SYSENTER takes CS, RIP and RSP from its MSRs and clears IF',
       'SYSENTER without a code segment raises #GP(0)',
     ],

@@ -18,7 +18,7 @@ import { GUEST_RAM_OFFSET } from '../software/layout.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { VCPU_STATE_VERSION, type VcpuState } from '../vcpu-state.ts';
 import { type CpuModel, type CpuModelName, cpuidBuffer, createCpuModel } from './cpu-model.ts';
-import { findDeliveredException, isSoftwareInterrupt } from './delivered-exception.ts';
+import { findDeliveredException, isSoftwareInterrupt, undoStepTrap } from './delivered-exception.ts';
 import * as ioctls from './ioctls.ts';
 import { KvmError } from './kvm-error.ts';
 import { KvmDescriptor, type KvmVm } from './kvm-system.ts';
@@ -605,6 +605,11 @@ export class KvmVcpu implements Vcpu {
     }
     const after = this.getState();
     if (this.bytesAt(this.linearRip(after) - 1n, 1)[0] === HLT) this.repeatHalt(after);
+    const stepped = undoStepTrap(before, after, (linear, lengthBytes) => this.bytesAt(linear, lengthBytes));
+    if (stepped !== undefined) {
+      this.setState(stepped);
+      return { kind: 'retired' };
+    }
     const delivered = isSoftwareInterrupt(opcode)
       ? undefined
       : findDeliveredException(before, after, (linear, lengthBytes) => this.bytesAt(linear, lengthBytes));
