@@ -247,7 +247,9 @@ function difference(after: Counters, before: Counters): Counters {
 /** Undefined while the file is not there, or not whole. */
 function readJsonObject(path: string): Counters | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Counters;
+    const content = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+    // The engine's name is there too.
+    return Object.fromEntries(Object.entries(content).filter(([, value]) => typeof value === 'number')) as Counters;
   } catch {
     return undefined;
   }

@@ -279,15 +279,16 @@ function commandSession(input: Readable | undefined, { output, errors }: Streams
     attend: async (started, banner) => {
       machine = started;
       onSignals(() => {});
-      // Whoever reads a command's errors by program wants those alone.
-      if (flags.verbose === true) void machine.started.then(() => errors.write(`${banner}\n`)).catch(() => {});
+      const told = machine.started.then(() => errors.write(`${banner}\n`)).catch(() => {});
       session.attach(machine);
-      return finish(errors, machine, async (exit) => {
+      const exitStatus = await finish(errors, machine, async (exit) => {
         if (lost) return { exitStatus: OUTPUT_LOST_STATUS };
         const outcome = outcomeOfCommand(exit, session.status);
         if (outcome.message !== undefined) await errors.write(session.consoleTail()).catch(() => {});
         return outcome;
       });
+      await told;
+      return exitStatus;
     },
   };
 }

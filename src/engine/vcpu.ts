@@ -3,6 +3,7 @@
 // A Vcpu lives on one thread. While run() is on the stack it calls the VcpuHost for port I/O, MMIO, interrupts
 // and time, synchronously and on that thread; it returns only for the reasons in VcpuExit.
 
+import type { DirtyLog } from './dirty-log.ts';
 import type { VcpuState } from './vcpu-state.ts';
 
 /** What a processor needs of the machine around it. Calls are synchronous, on the processor's own thread. */
@@ -70,8 +71,13 @@ export interface Vcpu {
    * debuggers.
    */
   step(): StepResult;
-  /** Another party changed guest RAM behind the engine's back: cached code of that range is dropped. */
+  /**
+   * Another party changed guest RAM behind the engine's back: cached code of that range is dropped, and a dirty log
+   * that is on has its pages.
+   */
   invalidateCode(guestPhysical: number, lengthBytes: number): void;
+  /** Pages that this processor writes, or, where the engine notes them for the whole VM, any of its processors. */
+  readonly dirtyLog: DirtyLog;
   /** What the engine has counted so far, by name; names that end in `Ms` are times. */
   statistics?(): Readonly<Record<string, number>>;
   /** Gives back what the engine holds of the host (descriptors, mappings, timers); nothing may be called afterwards. */

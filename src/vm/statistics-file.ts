@@ -1,4 +1,4 @@
-// The engine's statistics in a file, for benchmarks: as JSON, at SIGUSR2 and at the end.
+// What engine a VM runs on and its statistics in a file, for benchmarks: as JSON, at SIGUSR2 and at the end.
 
 import { renameSync, writeFileSync } from 'node:fs';
 import type { VirtualMachine } from './virtual-machine.ts';
@@ -13,7 +13,8 @@ export function keepStatisticsFile(machine: VirtualMachine): () => Promise<void>
   const write = async (): Promise<void> => {
     // Whoever waits for the file finds it whole.
     const whole = `${path}.new`;
-    writeFileSync(whole, `${JSON.stringify(await machine.statistics(), undefined, 2)}\n`);
+    const content = { engine: machine.engine, ...(await machine.statistics()) };
+    writeFileSync(whole, `${JSON.stringify(content, undefined, 2)}\n`);
     renameSync(whole, path);
   };
   process.on('SIGUSR2', () => void write());

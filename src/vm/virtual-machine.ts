@@ -70,6 +70,8 @@ export class VirtualMachine {
   private readonly rejectEnded: (error: Error) => void;
   private outcome: { exit: MachineExit } | { error: Error } | undefined;
   private lastStatistics: Statistics = {};
+  /** What the guest's code runs on, once that is decided: from start() on. */
+  engine: EngineChoice['name'] | undefined;
   private readonly statisticsWanted: ((statistics: Statistics) => void)[] = [];
   private stopTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -101,6 +103,7 @@ export class VirtualMachine {
   }
 
   start(config: MachineConfig, engine: EngineChoice = { name: 'software' }): void {
+    this.engine = engine.name;
     this.thread.post({ kind: 'start', config, engine });
   }
 

@@ -1,11 +1,10 @@
-// What a guest on KVM asks of its host, and how it ends: ports, MMIO, MSRs, kicks, the dirty log, messages.
+// What a guest on KVM asks of its host, and how it ends: ports, MMIO, MSRs, kicks, messages.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { after, beforeEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { dirtyPages } from '../../src/engine/dirty-log.ts';
 import { KvmError } from '../../src/engine/kvm/kvm-error.ts';
 import { KvmSystem } from '../../src/engine/kvm/kvm-system.ts';
 import { threadId } from '../../src/engine/kvm/libc.ts';
@@ -227,42 +226,6 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     const child = spawnSync(process.execPath, ['--input-type=module', '--eval', source], { encoding: 'utf8' });
     assert.equal(child.stdout, 'alive\n', child.stderr);
     assert.deepEqual([child.status, child.signal], [0, null]);
-  });
-
-  test('is heard of when it writes: the dirty log has its pages, each once', () => {
-    const { dirtyLog } = target.vm;
-    const guest = prepare('88 07 88 87 00 10 00 00 f4'); // mov [rdi], al; mov [rdi + 0x1000], al
-    guest.setRegister('rdi', BigInt(PLACE.KERNEL_DATA));
-    guest.start();
-    dirtyLog.start();
-    try {
-      dirtyLog.take();
-      assert.equal(guest.run().kind, 'halted-forever');
-      const written = [...dirtyPages(dirtyLog.take())];
-      assert.ok(written.includes(PLACE.KERNEL_DATA >> 12) && written.includes((PLACE.KERNEL_DATA >> 12) + 1));
-      assert.ok(!written.includes((PLACE.KERNEL_DATA >> 12) + 2));
-      assert.deepEqual([...dirtyPages(dirtyLog.take())], []);
-    } finally {
-      dirtyLog.stop();
-    }
-  });
-
-  test('is heard of when it has written and its RAM was changed by the host since', () => {
-    const { dirtyLog } = target.vm;
-    const guest = prepare('88 07 f4'); // mov [rdi], al
-    guest.setRegister('rdi', BigInt(PLACE.KERNEL_DATA));
-    guest.start();
-    dirtyLog.start();
-    try {
-      dirtyLog.take();
-      assert.equal(guest.run().kind, 'halted-forever');
-      target.vcpu.invalidateCode();
-      target.vcpu.invalidateCode();
-      assert.ok([...dirtyPages(dirtyLog.take())].includes(PLACE.KERNEL_DATA >> 12));
-      assert.deepEqual([...dirtyPages(dirtyLog.take())], []);
-    } finally {
-      dirtyLog.stop();
-    }
   });
 
   test('whose state KVM refuses is an error that says what was refused', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { resetState, type VcpuState } from '../vcpu-state.ts';
-import { findDeliveredException, isSoftwareInterrupt } from './delivered-exception.ts';
+import { findDeliveredException, isSoftwareInterrupt, undoStepTrap } from './delivered-exception.ts';
 
 const memory = new Uint8Array(0x2000);
 const read = (linear: bigint, lengthBytes: number): Uint8Array =>
@@ -44,4 +44,33 @@ test('software interrupts are known behind their prefixes', () => {
   assert.equal(isSoftwareInterrupt(Uint8Array.of(0x48, 0xcc)), true);
   assert.equal(isSoftwareInterrupt(Uint8Array.of(0x90, 0xcc)), false);
   assert.equal(isSoftwareInterrupt(Uint8Array.of()), false);
+});
+
+test("a step's own trap in ring 3 is undone, the guest's is not", () => {
+  const before = stateIn64();
+  const user = { selector: 0x2b, base: 0n, limit: 0xffff_ffff, attributes: 0xa0fb };
+  const stack = { selector: 0x23, base: 0n, limit: 0xffff_ffff, attributes: 0xc0f3 };
+  const after = structuredClone(before);
+  after.rip = 0x1000n;
+  after.gpr[0] = 7n;
+  after.debug.dr6 = 0xffff_4ff0n;
+  before.segments.cs = user;
+  before.segments.ss = stack;
+  const view = new DataView(memory.buffer);
+  // Vector 1 as well.
+  view.setUint32(16, (8 << 16) | 0x1000, true);
+  view.setUint32(16 + 4, 0x8e00, true);
+  for (const [index, word] of [0x1802n, 0x2bn, 0x10302n, 0x5000n, 0x23n].entries()) {
+    view.setBigUint64(0x1f00 + 8 * index, word, true);
+  }
+  const undone = undoStepTrap(before, after, read);
+  assert.equal(undone?.rip, 0x1802n);
+  assert.equal(undone?.rflags, 0x10202n);
+  assert.deepEqual([undone?.gpr[0], undone?.gpr[4]], [7n, 0x5000n]);
+  assert.deepEqual(undone?.segments.cs, user);
+  assert.equal(undone?.debug.dr6, before.debug.dr6);
+
+  assert.equal(undoStepTrap({ ...before, rflags: 0x102n }, after, read), undefined);
+  assert.equal(undoStepTrap(before, { ...after, debug: before.debug }, read), undefined);
+  assert.equal(undoStepTrap({ ...before, segments: after.segments }, after, read), undefined);
 });

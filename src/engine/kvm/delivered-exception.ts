@@ -1,7 +1,9 @@
 // What single steps on KVM cannot intercept: an exception is delivered to the guest's handler. It is recognized there,
 // by its gate in the IDT (SDM volume 3, 6.11 and 6.14), so that the step can be undone and the exception told.
 
-import { CR0, EFER } from '../../isa/control-registers.ts';
+import { CR0, DR6, EFER } from '../../isa/control-registers.ts';
+import { EFLAGS } from '../../isa/flags.ts';
+import { VECTOR } from '../../isa/vectors.ts';
 import type { VcpuState } from '../vcpu-state.ts';
 
 export interface DeliveredException {
@@ -68,4 +70,35 @@ function readErrorCode(after: VcpuState, read: ReadLinear): number | undefined {
   const isLong = (cs.attributes & 0x2000) !== 0;
   const bytes = read(isLong ? after.gpr[4]! : ss.base + (after.gpr[4]! & 0xffff_ffffn), 4);
   return bytes.length < 4 ? undefined : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+}
+
+/** RIP, CS, RFLAGS, RSP, SS. */
+const LONG_FRAME_BYTES = 40;
+
+/**
+ * The state behind the instruction, where it was the step's own trap that came to the guest's handler of #DB: a KVM
+ * that runs ring 3 without the processor's support may deliver it. undefined for anything else.
+ */
+export function undoStepTrap(before: VcpuState, after: VcpuState, read: ReadLinear): VcpuState | undefined {
+  const ownTrap = (before.rflags & BigInt(EFLAGS.TF)) === 0n && (after.debug.dr6 & BigInt(DR6.BS)) !== 0n;
+  const { cs, ss } = before.segments;
+  if (!ownTrap || (cs.selector & 3) === 0 || (before.efer & BigInt(EFER.LMA)) === 0n) return undefined;
+  if (findDeliveredException(before, after, read)?.vector !== VECTOR.DB) return undefined;
+  const frame = read(after.gpr[4]!, LONG_FRAME_BYTES);
+  if (frame.length < LONG_FRAME_BYTES) return undefined;
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const word = (index: number): bigint => view.getBigUint64(8 * index, true);
+  // A transfer to another segment is not undone: its descriptor would have to be read again.
+  if (word(1) !== BigInt(cs.selector) || word(4) !== BigInt(ss.selector)) return undefined;
+  const gpr = [...after.gpr];
+  gpr[4] = word(3);
+  return {
+    ...after,
+    gpr,
+    rip: word(0),
+    rflags: word(2) & ~BigInt(EFLAGS.TF),
+    segments: { ...after.segments, cs, ss },
+    debug: { ...after.debug, dr6: before.debug.dr6 },
+    events: before.events,
+  };
 }

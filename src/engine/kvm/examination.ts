@@ -231,7 +231,7 @@ class Bench {
     const { vcpu, memory } = this;
     new Uint8Array(memory.buffer, GUEST_RAM_OFFSET, RAM_BYTES).fill(0);
     fillMemory(new DataView(memory.buffer, GUEST_RAM_OFFSET, RAM_BYTES), snippet);
-    vcpu.invalidateCode();
+    vcpu.invalidateCode(0, RAM_BYTES);
     vcpu.setState(initialState(snippet.ring3 ?? false));
     this.host.startLimit();
     if (vcpu.run().kind !== 'halted-forever') return false;

@@ -1,6 +1,6 @@
 // /dev/kvm and a VM made by it: memory slots, the dirty log, what KVM can do here (Documentation/virt/kvm/api.rst).
 
-import type { DirtyLog } from '../dirty-log.ts';
+import { DIRTY_PAGE_BYTES, DirtyBitmap, type DirtyLog } from '../dirty-log.ts';
 import { GUEST_RAM_OFFSET } from '../software/layout.ts';
 import * as ioctls from './ioctls.ts';
 import { KVM_DEVICE } from './kvm-check.ts';
@@ -18,7 +18,6 @@ import {
 import { StructBuffer } from './struct-layout.ts';
 import * as structs from './structs.ts';
 
-const PAGE_BYTES = 4096;
 const MAXIMUM_CPUID_ENTRIES = 256;
 /** Where nothing of a PC is: Intel's KVM keeps four pages there for real mode. */
 const TSS_GUEST_PHYSICAL = 0xfffb_d000;
@@ -166,8 +165,6 @@ export class KvmVm extends KvmDescriptor {
   readonly memory: WebAssembly.Memory;
   readonly ramBytes: number;
   private readonly region = new StructBuffer(structs.kvm_userspace_memory_region);
-  /** What the dirty log had when the slot was taken away, until somebody takes it. */
-  private keptDirty: Uint8Array | undefined;
 
   static create(options: KvmVmOptions): KvmVm {
     const system = KvmSystem.open();
@@ -244,10 +241,11 @@ export class KvmVm extends KvmDescriptor {
    * RAM was written on the host's side. Where KVM shadows the guest's page tables (no second level of address
    * translation), it has not seen that: taking the slot away and back makes it look anew.
    */
-  dropShadows(): void {
-    const { region } = this;
-    // The slot's log goes with it.
-    if (region.get('flags') === ioctls.KVM_MEM_LOG_DIRTY_PAGES) this.keptDirty = this.takeDirty();
+  noteHostWrite(guestPhysical: number, lengthBytes: number): void {
+    const { region, besideLog } = this;
+    // The slot's bitmap goes with it.
+    besideLog?.add(this.takeDirtyPages());
+    besideLog?.note(guestPhysical, lengthBytes);
     region.set64('memory_size', 0n);
     try {
       this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, region, 'RAM away');
@@ -276,29 +274,39 @@ export class KvmVm extends KvmDescriptor {
     this.exchange(ioctls.KVM_IRQ_LINE, level);
   }
 
-  /** Pages that the guest writes, as KVM notes them. Writes by the host's own threads are not among them. */
+  /** While the log is on: dirty pages that KVM does not know of, or no more. */
+  private besideLog: DirtyBitmap | undefined;
+
   readonly dirtyLog: DirtyLog = {
-    start: () => this.logDirtyPages(true),
-    stop: () => this.logDirtyPages(false),
-    take: () => this.takeDirty(),
+    start: () => {
+      // Flags that are set already would leave KVM's bitmap as it is.
+      if (this.besideLog !== undefined) this.takeDirtyPages();
+      else this.logDirtyPages(true);
+      this.besideLog = new DirtyBitmap(this.ramBytes);
+    },
+    stop: () => {
+      if (this.besideLog !== undefined) this.logDirtyPages(false);
+      this.besideLog = undefined;
+    },
+    take: () => {
+      if (this.besideLog === undefined) throw new Error('the dirty log is not on');
+      this.besideLog.add(this.takeDirtyPages());
+      return this.besideLog.take();
+    },
   };
 
-  private takeDirty(): Uint8Array {
+  /** Pages written since the last call, as KVM notes them. Writes by the host's own threads are not among them. */
+  private takeDirtyPages(): Uint8Array {
     // KVM writes whole words of 64 bits.
-    const bitmap = new Uint8Array(Math.ceil(this.ramBytes / PAGE_BYTES / 64) * 8);
+    const bitmap = new Uint8Array(Math.ceil(this.ramBytes / DIRTY_PAGE_BYTES / 64) * 8);
     const log = new StructBuffer(structs.kvm_dirty_log);
     log.set('slot', RAM_SLOT);
     log.set64('dirty_bitmap', locateBytes(bitmap));
     this.exchange(ioctls.KVM_GET_DIRTY_LOG, log);
-    this.keptDirty?.forEach((bits, index) => {
-      bitmap[index]! |= bits;
-    });
-    this.keptDirty = undefined;
     return bitmap;
   }
 
   private logDirtyPages(on: boolean): void {
-    this.keptDirty = undefined;
     this.region.set('flags', on ? ioctls.KVM_MEM_LOG_DIRTY_PAGES : 0);
     this.exchange(ioctls.KVM_SET_USER_MEMORY_REGION, this.region, `dirty log ${on ? 'on' : 'off'}`);
   }

@@ -13,11 +13,12 @@ import { portableMsrByIndex, resetMsrs, writtenMsrValue } from '../../isa/cpuid/
 import { EFLAGS } from '../../isa/flags.ts';
 import { MSR } from '../../isa/msrs.ts';
 import { GPR_NAMES_64 } from '../../isa/registers.ts';
+import type { DirtyLog } from '../dirty-log.ts';
 import { GUEST_RAM_OFFSET } from '../software/layout.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { VCPU_STATE_VERSION, type VcpuState } from '../vcpu-state.ts';
 import { type CpuModel, type CpuModelName, cpuidBuffer, createCpuModel } from './cpu-model.ts';
-import { findDeliveredException, isSoftwareInterrupt } from './delivered-exception.ts';
+import { findDeliveredException, isSoftwareInterrupt, undoStepTrap } from './delivered-exception.ts';
 import * as ioctls from './ioctls.ts';
 import { KvmError } from './kvm-error.ts';
 import { KvmDescriptor, type KvmVm } from './kvm-system.ts';
@@ -611,9 +612,13 @@ export class KvmVcpu implements Vcpu {
     this.setMsrs(new Map([[MSR.IA32_TIME_STAMP_COUNTER, value]]));
   }
 
-  invalidateCode(): void {
+  invalidateCode(guestPhysical: number, lengthBytes: number): void {
     // The processor's caches are coherent with what anybody writes; page tables that KVM shadows are not.
-    this.vm.dropShadows();
+    this.vm.noteHostWrite(guestPhysical, lengthBytes);
+  }
+
+  get dirtyLog(): DirtyLog {
+    return this.vm.dirtyLog;
   }
 
   // Single steps.
@@ -630,6 +635,11 @@ export class KvmVcpu implements Vcpu {
     }
     const after = this.getState();
     if (this.bytesAt(this.linearRip(after) - 1n, 1)[0] === HLT) this.repeatHalt(after);
+    const stepped = undoStepTrap(before, after, (linear, lengthBytes) => this.bytesAt(linear, lengthBytes));
+    if (stepped !== undefined) {
+      this.setState(stepped);
+      return { kind: 'retired' };
+    }
     const delivered = isSoftwareInterrupt(opcode)
       ? undefined
       : findDeliveredException(before, after, (linear, lengthBytes) => this.bytesAt(linear, lengthBytes));

@@ -7,6 +7,7 @@ import { CODE_TLB, TLB, TLB_CLASS } from '../../emit/record.ts';
 import { NO_PAGE_HIGH, SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
 import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
 import { PTE } from '../../isa/page-tables.ts';
+import { DirtyBitmap, type DirtyLog } from '../dirty-log.ts';
 import type { VcpuHost } from '../vcpu.ts';
 import type { CpuState } from './cpu-state.ts';
 import { GuestFault } from './guest-fault.ts';
@@ -348,6 +349,50 @@ export class Mmu implements LinearMemory {
     }
   }
 
+  /** No TLB entry lets stores pass any more: the next one to each page comes by fill(). */
+  forbidAllDirectWrites(): void {
+    this.forgetStackPage();
+    this.written.fill(0);
+    const { words } = this;
+    const first = this.layout.tlbOffset >> 2;
+    const end = first + (DATA_TLB_BYTES >> 2);
+    const stride = 1 << (TLB.strideLog2 - 2);
+    for (let at = first + (TLB.writeTag >> 2); at < end; at += stride) {
+      words[at] = 0;
+      words[at + 1] = 0;
+    }
+  }
+
+  /** While a dirty log is on: what it has. TLB entries let stores into its pages alone. */
+  private dirtyPages: DirtyBitmap | undefined;
+
+  readonly dirtyLog: DirtyLog = {
+    start: () => {
+      this.dirtyPages = new DirtyBitmap(this.ramBytes);
+      this.forbidAllDirectWrites();
+    },
+    stop: () => {
+      this.dirtyPages = undefined;
+    },
+    take: () => {
+      if (this.dirtyPages === undefined) throw new Error('the dirty log is not on');
+      const bitmap = this.dirtyPages.take();
+      this.forbidAllDirectWrites();
+      return bitmap;
+    },
+  };
+
+  /** For the dirty log: bytes of RAM change, and not by the TLB. */
+  noteDirty(guestPhysical: number, lengthBytes: number): void {
+    this.dirtyPages?.note(guestPhysical, lengthBytes);
+  }
+
+  /** The processor itself is about to change bytes of RAM. */
+  private noteWrite(guestPhysical: number, lengthBytes: number): void {
+    this.noteDirty(guestPhysical, lengthBytes);
+    this.code?.noteWrite(guestPhysical, lengthBytes);
+  }
+
   /** Empties every code TLB: their page pointers are about to become stale. */
   clearCodeTlbs(): void {
     const { codeTlbOffset } = this.layout;
@@ -645,7 +690,7 @@ export class Mmu implements LinearMemory {
 
   /** Accessed and dirty bits are writes to the table's page, which may hold code. */
   private markEntry(entryAt: number, entryLow: number): void {
-    this.code?.noteWrite(entryAt, 4);
+    this.noteWrite(entryAt, 4);
     this.view.setUint32(GUEST_RAM_OFFSET + entryAt, entryLow, true);
   }
 
@@ -713,7 +758,9 @@ export class Mmu implements LinearMemory {
     if (!this.globalPage && !this.isUserTlb(tlb)) this.noteLocal(at);
     words[at] = tag;
     words[at + 1] = high;
-    const direct = this.writable && this.dirty && !holdsCode;
+    const { dirtyPages } = this;
+    if (write) dirtyPages?.notePage(page);
+    const direct = this.writable && this.dirty && !holdsCode && dirtyPages?.has(page) !== false;
     if (direct) this.written[page] = 1;
     words[at + 2] = direct ? tag : 0;
     words[at + 3] = direct ? high : 0;
@@ -807,7 +854,7 @@ export class Mmu implements LinearMemory {
 
   private storePhysical(guestPhysical: number, sizeBytes: number, from: number): void {
     if (guestPhysical + sizeBytes <= this.ramBytes) {
-      this.code!.noteWrite(guestPhysical, sizeBytes);
+      this.noteWrite(guestPhysical, sizeBytes);
       const to = GUEST_RAM_OFFSET + guestPhysical;
       for (let k = 0; k < sizeBytes; k++) this.bytes[to + k] = this.bytes[from + k]!;
       return;
@@ -915,7 +962,7 @@ export class Mmu implements LinearMemory {
     this.forPages(linear, source.length, ACCESS.write, () => {});
     this.forPages(linear, source.length, ACCESS.write, (guestPhysical, from, length) => {
       if (guestPhysical + length <= this.ramBytes) {
-        this.code!.noteWrite(guestPhysical, length);
+        this.noteWrite(guestPhysical, length);
         const to = GUEST_RAM_OFFSET + guestPhysical;
         for (let k = 0; k < length; k++) this.bytes[to + k] = source[from + k]!;
         return;
@@ -978,7 +1025,7 @@ export class Mmu implements LinearMemory {
     this.checkCanonical(low, high);
     const guestPhysical = this.physical(low, high, write ? ACCESS.write : ACCESS.read);
     if (guestPhysical + lengthBytes > this.ramBytes) return 0;
-    if (write) this.code!.noteWrite(guestPhysical, lengthBytes);
+    if (write) this.noteWrite(guestPhysical, lengthBytes);
     return GUEST_RAM_OFFSET + guestPhysical;
   }
 

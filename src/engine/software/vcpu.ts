@@ -30,6 +30,7 @@ import { type CpuidContext, PORTABLE_FEATURES } from '../../isa/cpuid/portable.t
 import { resetMsrs } from '../../isa/cpuid/portable-msrs.ts';
 import { EFLAGS } from '../../isa/flags.ts';
 import { GPR_NAMES_64 } from '../../isa/registers.ts';
+import type { DirtyLog } from '../dirty-log.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
 import { BatchTranslator } from './batch-translator.ts';
@@ -1395,7 +1396,12 @@ export class SoftwareVcpu implements Vcpu {
   }
 
   invalidateCode(guestPhysical: number, lengthBytes: number): void {
+    this.mmu.noteDirty(guestPhysical, lengthBytes);
     this.code.noteWrite(guestPhysical, lengthBytes);
+  }
+
+  get dirtyLog(): DirtyLog {
+    return this.mmu.dirtyLog;
   }
 
   /** Registers and the bytes at RIP, for messages. */

@@ -9,6 +9,7 @@
 // same, and the pages that the follower has touched; the rest of the RAM is compared now and then.
 
 import { STATE } from '../../../ir/guest-state.ts';
+import type { DirtyLog } from '../../dirty-log.ts';
 import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../../vcpu.ts';
 import type { VcpuState } from '../../vcpu-state.ts';
 import { GUEST_RAM_OFFSET } from '../layout.ts';
@@ -112,6 +113,10 @@ export class LockstepVcpu implements Vcpu {
   invalidateCode(guestPhysical: number, lengthBytes: number): void {
     this.leader.invalidateCode(guestPhysical, lengthBytes);
     this.follower.copy(guestPhysical, lengthBytes);
+  }
+
+  get dirtyLog(): DirtyLog {
+    return this.leader.dirtyLog;
   }
 
   /** Runs until an exit; `internal-error` with the report when there is a difference. */

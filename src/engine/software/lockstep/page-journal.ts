@@ -16,7 +16,6 @@ export class PageJournal {
   private readonly vcpu: SoftwareVcpu;
   private readonly bytes: Uint8Array;
   private readonly words: Int32Array;
-  private readonly tlbWords: number;
   /** Page -> index of its copy. */
   private readonly kept = new Map<number, number>();
   private readonly copies: Uint8Array[] = [];
@@ -27,7 +26,6 @@ export class PageJournal {
     this.vcpu = vcpu;
     this.bytes = new Uint8Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);
-    this.tlbWords = layoutVcpu(0, 1).tlbOffset / 4;
     this.pages = Math.floor(ramBytes / PAGE_BYTES);
     const { code } = vcpu;
     vcpu.mmu.attachCode({
@@ -45,14 +43,7 @@ export class PageJournal {
   /** Forgets the pages; what is in them now counts. */
   begin(): void {
     this.kept.clear();
-    this.vcpu.mmu.forgetStackPage();
-    const { words, tlbWords } = this;
-    const end = tlbWords + DATA_TLB_BYTES / 4;
-    const stride = (1 << TLB.strideLog2) / 4;
-    for (let at = tlbWords + TLB.writeTag / 4; at < end; at += stride) {
-      words[at] = 0;
-      words[at + 1] = 0;
-    }
+    this.vcpu.mmu.forbidAllDirectWrites();
   }
 
   keepRange(guestPhysical: number, lengthBytes: number): void {
