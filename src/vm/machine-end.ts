@@ -123,8 +123,9 @@ class ChannelEnd implements MachineEnvironment {
   }
 
   poll(): boolean {
-    this.flush();
-    if (this.untold) {
+    // Nothing is staged or to be told otherwise.
+    if (this.dueNs !== Number.POSITIVE_INFINITY) {
+      this.flush();
       this.dueNs = this.toldAtNs + TELL_INTERVAL_NS;
       if (this.clock.nowNs() >= this.dueNs) this.tell();
     }

@@ -223,7 +223,6 @@ export class ProgramGuest {
       host: this.host,
       cpuid,
       translateAfterSamples: mode.translateAfterSamples,
-      translateThoroughlyAfter: 2,
       pollInterval: mode.pollInterval,
       ...(this.translation === undefined ? {} : { translation: this.translation }),
       ...(mode.recordsBytes === undefined ? {} : { recordsBytes: mode.recordsBytes }),

@@ -5,7 +5,7 @@ import { decode } from '../../src/decode/decoder.ts';
 import { importLazily } from '../../src/emit/imports.ts';
 import { TLB } from '../../src/emit/record.ts';
 import { emitRegion, type RegionCode } from '../../src/emit/region.ts';
-import { type Effort, formRegion } from '../../src/engine/software/region-former.ts';
+import { formRegion } from '../../src/engine/software/region-former.ts';
 import { GPR_OFFSET, STATE, type StateField, XMM_OFFSET } from '../../src/ir/guest-state.ts';
 import { printBody } from '../../src/ir/printer.ts';
 import { GPR_NAMES_64 } from '../../src/isa/registers.ts';
@@ -31,7 +31,6 @@ export interface GuestCode {
   readonly entry?: number;
   /** Where indirect jumps have been seen to go. */
   readonly landings?: readonly number[];
-  readonly effort?: Effort;
 }
 
 export interface RegionFigures {
@@ -54,7 +53,7 @@ export interface RegionReport {
 
 /** Throws where not even the first instruction can be in a region. */
 export function reportRegion(code: GuestCode): RegionReport {
-  const { origin, bytes, entry = origin, landings = [], effort } = code;
+  const { origin, bytes, entry = origin, landings = [] } = code;
   const region = formRegion(
     {
       decode: (offset) => {
@@ -67,7 +66,6 @@ export function reportRegion(code: GuestCode): RegionReport {
       landings: () => landings,
     },
     entry,
-    effort,
   );
   if (region === undefined) throw new Error('a region cannot begin with this instruction');
   const writer = new ModuleWriter();

@@ -1,7 +1,6 @@
 // Small guest sequences, each of one kind of work, whose translations the goldens hold. A line is an instruction: its
 // bytes and what they mean; the listings in the goldens are a disassembler's.
 
-import type { Effort } from '../../src/engine/software/region-former.ts';
 import type { GuestCode } from './region-report.ts';
 
 export interface Sequence {
@@ -11,17 +10,16 @@ export interface Sequence {
   /** Offset of the first byte in its page, 0 if left out. */
   readonly origin?: number;
   readonly landings?: readonly number[];
-  readonly effort?: Effort;
   readonly code: string;
 }
 
-export function codeOf({ origin = 0, landings = [], effort = 'quick', code }: Sequence): GuestCode {
+export function codeOf({ origin = 0, landings = [], code }: Sequence): GuestCode {
   const bytes = code
     .trim()
     .split('\n')
     .flatMap((line) => line.trim().split('  ')[0]!.split(' '))
     .map((byte) => Number.parseInt(byte, 16));
-  return { origin, landings, effort, bytes: Uint8Array.from(bytes) };
+  return { origin, landings, bytes: Uint8Array.from(bytes) };
 }
 
 export const SEQUENCES: readonly Sequence[] = [
@@ -243,17 +241,19 @@ export const SEQUENCES: readonly Sequence[] = [
     `,
   },
   {
-    name: 'local-calls',
-    what: 'a small function that is called twice, translated thoroughly: calls and returns are branches',
-    effort: 'thorough',
+    name: 'recursion',
+    what: 'a function that calls itself: calls and returns are branches',
     code: `
-      48 89 df                    mov rdi, rbx
-      e8 0c 00 00 00              call page+0x14
-      48 89 c7                    mov rdi, rax
-      e8 04 00 00 00              call page+0x14
-      48 01 c3                    add rbx, rax
+      85 ff                       test edi, edi
+      74 0e                       je page+0x12
+      53                          push rbx
+      89 fb                       mov ebx, edi
+      ff cf                       dec edi
+      e8 f2 ff ff ff              call page+0x0
+      01 d8                       add eax, ebx
+      5b                          pop rbx
       c3                          ret
-      48 8d 04 7f                 lea rax, [rdi+2*rdi]
+      31 c0                       xor eax, eax
       c3                          ret
     `,
   },

@@ -119,7 +119,7 @@ export class BatchTranslator {
       taken: (offset: number) => job.tables === undefined || this.hasBeenTaken(job, tableAt(offset), offset),
       landings: (offset: number) => this.landings(job, tableAt(offset), offset),
     };
-    const region = formRegion(source, job.offset, job.effort);
+    const region = formRegion(source, job.offset, job.single);
     if (region !== undefined) this.gather(region.spans, pages, code);
     return region;
   }

@@ -65,7 +65,7 @@ test('a region that is translated again keeps its record, and looks at its pages
   view.setUint32(record + REGION_RECORD.verifiedEpoch, 7, true);
   const other = cache.page(2, 64)!;
   assert.ok(cache.watchCode(other, 0, Uint8Array.of(NOP)));
-  assert.equal(cache.install(home, 0, FIRST_REGION + 1, [{ delta: 1, codePage: other }], true), record);
+  assert.equal(cache.install(home, 0, FIRST_REGION + 1, [{ delta: 1, codePage: other }]), record);
   assert.deepEqual([gone, replaced], [[], [FIRST_REGION]]);
   assert.equal(view.getUint16(record + RECORD.handler, true), FIRST_REGION + 1);
   assert.equal(view.getUint32(record + RECORD.link, true), own);

@@ -46,10 +46,6 @@ export interface InstalledRegion {
   readonly home: CodePage;
   readonly offset: number;
   readonly others: readonly RegionPage[];
-  /** Polls that have found it at work. */
-  uses: number;
-  /** Translated thoroughly, or about to be. */
-  thorough: boolean;
 }
 
 /** A page besides the first that a region has code of. */
@@ -368,20 +364,14 @@ export class CodeCache {
    * Puts a region's record in front of the record at `offset`, which it links to, or gives the region's that is there
    * another handler; 0 without room.
    */
-  install(
-    codePage: CodePage,
-    offset: number,
-    handler: number,
-    others: readonly RegionPage[],
-    thorough = false,
-  ): number {
+  install(codePage: CodePage, offset: number, handler: number, others: readonly RegionPage[]): number {
     const slot = (codePage.table >> 2) + offset;
     const original = this.words[slot]!;
     if (original === 0) return 0;
     const before = this.regions.get(original);
     if (before !== undefined) {
       this.forget(before);
-      this.enter({ ...before, handler, others, thorough });
+      this.enter({ ...before, handler, others });
       this.parts.codeMoved();
       this.parts.regionReplaced(before.handler);
       return original;
@@ -393,7 +383,7 @@ export class CodeCache {
     codePage.retired.delete(offset);
     this.parts.writeSpecial(record, 'link', offset, original);
     this.words[slot] = record;
-    this.enter({ handler, record, home: codePage, offset, others, uses: 0, thorough });
+    this.enter({ handler, record, home: codePage, offset, others });
     // Branches of the page that were linked to the old record go to the region from now on.
     for (const { first, count } of codePage.runs) {
       for (let k = 0; k < count; k++) {

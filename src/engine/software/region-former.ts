@@ -10,23 +10,7 @@ import type { Row } from '../../isa/row.ts';
 import { LIFTS } from '../../lift/lifts.ts';
 import { registerOffset } from './forms.ts';
 
-/** How much a region takes in: of instructions, and of a function that it calls. */
-interface Limits {
-  readonly instructions: number;
-  readonly calleeInstructions: number;
-}
-
-/**
- * `single`: one instruction; `quick`: what has just become hot; `thorough`: what has been seen at work for long, with
- * the functions that it calls.
- */
-export type Effort = 'single' | 'quick' | 'thorough';
-
-const LIMITS: Readonly<Record<Effort, Limits>> = {
-  single: { instructions: 1, calleeInstructions: 0 },
-  quick: { instructions: 400, calleeInstructions: 0 },
-  thorough: { instructions: 500, calleeInstructions: 60 },
-};
+const MAXIMUM_INSTRUCTIONS = 400;
 const MAXIMUM_BLOCKS = 150;
 /** Of a function that calls itself, in its own region. */
 const MAXIMUM_RECURSIVE_INSTRUCTIONS = 120;
@@ -176,17 +160,15 @@ export interface Region extends RegionCode {
 }
 
 /**
- * Forms a region from `entry`; undefined when not even its first instruction can be translated, or when nothing comes
- * of being thorough.
+ * Forms a region from `entry`, of one instruction where it is for a single step; undefined when not even its first
+ * instruction can be translated.
  */
-export function formRegion(source: CodeSource, entry: number, effort: Effort = 'quick'): Region | undefined {
-  const code = new RegionInstructions(source, entry, LIMITS[effort]);
+export function formRegion(source: CodeSource, entry: number, single = false): Region | undefined {
+  const code = new RegionInstructions(source, entry, single ? 1 : MAXIMUM_INSTRUCTIONS);
   code.follow();
   const { decoded, leaders } = code;
   if (!decoded.has(entry)) return undefined;
-  const single = effort === 'single';
   const blocks = single ? new Map<number, RegionBlock>() : closeCalls(code);
-  if (effort === 'thorough' && blocks.size === 0) return undefined;
   for (const leader of leaders) {
     if (decoded.has(leader)) blocks.set(leader, buildBlock(decoded, leaders, leader));
   }
@@ -201,21 +183,19 @@ class RegionInstructions {
   readonly leaders = new Set<number>();
   private readonly source: CodeSource;
   private readonly entry: number;
-  private readonly limits: Limits;
-  /** Functions that are taken in, or not, by where they begin. */
-  private readonly callees = new Map<number, boolean>();
+  private readonly maximumInstructions: number;
   /** Decoded to see how large a function is. */
   private readonly seen = new Map<number, Decoded | undefined>();
 
-  constructor(source: CodeSource, entry: number, limits: Limits) {
+  constructor(source: CodeSource, entry: number, maximumInstructions: number) {
     this.source = source;
     this.entry = entry;
-    this.limits = limits;
+    this.maximumInstructions = maximumInstructions;
   }
 
   follow(): void {
     const { source, decoded, leaders, entry } = this;
-    const maximum = this.limits.instructions;
+    const maximum = this.maximumInstructions;
     leaders.add(entry);
     const pending = [entry];
     while (pending.length > 0 && decoded.size < maximum && leaders.size < MAXIMUM_BLOCKS) {
@@ -259,32 +239,23 @@ class RegionInstructions {
   /** Whether the region goes on at the target of the direct branch at an offset. */
   private goesTo(offset: number, { instruction, target, calls }: Decoded): boolean {
     if (target === undefined) return false;
-    if (calls) return this.isSmall(target);
+    if (calls) return target === this.entry && this.isSmall();
     // Far jumps go to other functions, or to code that is seldom wanted.
     if (Math.abs(target - offset) > MAXIMUM_JUMP_BYTES) return false;
     // What has never been gone to is left to the interpreter until it is.
     return target === offset || !fallsThrough(instruction) || this.source.taken(offset);
   }
 
-  /** Whether a function is small enough for its callers' regions, and calls nobody but itself. */
-  private isSmall(entry: number): boolean {
-    let small = this.callees.get(entry);
-    if (small === undefined) {
-      small = this.measure(entry);
-      this.callees.set(entry, small);
-    }
-    return small;
-  }
-
-  private measure(entry: number): boolean {
-    const limit = entry === this.entry ? MAXIMUM_RECURSIVE_INSTRUCTIONS : this.limits.calleeInstructions;
+  /** Whether the function at the entry is small, and calls nobody but itself. */
+  private isSmall(): boolean {
+    const { entry } = this;
     const visited = new Set<number>();
     const pending = [entry];
     let returns = false;
     while (pending.length > 0) {
       let offset = pending.pop()!;
       while (!visited.has(offset)) {
-        if (visited.size === limit) return false;
+        if (visited.size === MAXIMUM_RECURSIVE_INSTRUCTIONS) return false;
         const found = this.translate(offset);
         if (found === undefined) return false;
         visited.add(offset);

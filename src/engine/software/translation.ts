@@ -2,7 +2,6 @@
 // WebAssembly with the bytes that it was made from comes back. All of it passes from thread to thread as it is.
 
 import type { CodeSpace } from './code-walk.ts';
-import type { Effort } from './region-former.ts';
 
 /** A hot place of 64-bit code. */
 export interface RegionJob {
@@ -12,7 +11,8 @@ export interface RegionJob {
   readonly offset: number;
   /** Number of the physical page. */
   readonly page: number;
-  readonly effort: Effort;
+  /** Of one instruction, for a single step. */
+  readonly single: boolean;
   /** Where that is in the guest's addresses, and what else is there; undefined for that page alone. */
   readonly around: CodeAround | undefined;
   /**

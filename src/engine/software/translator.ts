@@ -3,9 +3,8 @@
 // Translation itself happens elsewhere (translation.ts), or here at once where there is no elsewhere.
 
 import type { BatchTranslator } from './batch-translator.ts';
-import type { CodePage, InstalledRegion, RegionPage } from './code-cache.ts';
+import type { CodePage, RegionPage } from './code-cache.ts';
 import type { HandlerTable } from './handler-table.ts';
-import type { Effort } from './region-former.ts';
 import { codeBytesOf, RegionModules } from './region-modules.ts';
 import type {
   CodeAround,
@@ -29,10 +28,8 @@ export interface TranslatorParts {
   readonly port: TranslationPort | undefined;
   /** Polls at one place before it is translated. */
   readonly threshold: number;
-  /** As so many count the one that sample() and used() hear of. */
+  /** As so many count the one that sample() hears of. */
   readonly pollsPerSample: number;
-  /** Polls that find a region at work before it is translated again. */
-  readonly thoroughThreshold: number;
   /** RegionJob.untaken and RegionJob.heat. */
   readonly untaken: number;
   readonly heat: number;
@@ -67,7 +64,7 @@ export interface TranslatorStatistics {
   /** Regions whose code has changed since, and regions that made room for others. */
   goneRegions: number;
   evictedRegions: number;
-  /** Regions that have been translated again, thoroughly. */
+  /** Regions that have been translated again. */
   replacedRegions: number;
   modules: number;
   wasmBytes: number;
@@ -153,7 +150,7 @@ export class Translator {
     const { handlers, batches } = this.parts;
     if (page.codeSize !== 64) return 0;
     const place = { handler: handlers.scratchPlace, offset, page: page.page, around: undefined };
-    const job: RegionJob = { ...place, effort: 'single', tables: undefined, heat: 0, untaken: 0 };
+    const job: RegionJob = { ...place, single: true, tables: undefined, heat: 0, untaken: 0 };
     const { module } = batches.translate([job]);
     if (module === undefined) return 0;
     handlers.instantiateRegions(module);
@@ -177,18 +174,9 @@ export class Translator {
     return this.crowded;
   }
 
-  /**
-   * The region is at work. `around` tells where; undefined if that is not known now. One that has been seen at work
-   * often enough is translated again, with more of what it calls.
-   */
-  used(region: InstalledRegion, around: () => CodeAround | undefined): void {
-    this.modules.used(region.handler);
-    region.uses += this.parts.pollsPerSample;
-    if (region.uses < this.parts.thoroughThreshold || region.thorough) return;
-    const place = around();
-    if (place === undefined) return;
-    region.thorough = true;
-    this.translate(region.home, region.offset, place, this.parts.port, 'thorough');
+  /** The region with this handler is at work. */
+  used(handler: number): void {
+    this.modules.used(handler);
   }
 
   /** A region's code has changed: no record names its handler any more. */
@@ -223,13 +211,7 @@ export class Translator {
     this.parts.handlers.releasePlace(handler);
   }
 
-  private translate(
-    page: CodePage,
-    offset: number,
-    around: CodeAround,
-    port: TranslationPort | undefined,
-    effort: Effort = 'quick',
-  ): boolean {
+  private translate(page: CodePage, offset: number, around: CodeAround, port: TranslationPort | undefined): boolean {
     const { handlers, batches, threshold, untaken, heat } = this.parts;
     const place = placeOf(page.page, offset);
     if (page.codeSize !== 64 || this.waitingPlaces.has(place)) return false;
@@ -242,7 +224,7 @@ export class Translator {
     }
     // What is translated before it runs has no past to go by.
     const past = threshold === 0 ? { tables: undefined, heat: 0 } : { tables: this.parts.tables, heat };
-    const job: RegionJob = { handler, offset, page: page.page, effort, around, ...past, untaken };
+    const job: RegionJob = { handler, offset, page: page.page, single: false, around, ...past, untaken };
     this.waiting.set(handler, job);
     this.waitingPlaces.add(place);
     if (port !== undefined) {

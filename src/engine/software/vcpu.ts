@@ -35,7 +35,7 @@ import type { StepResult, Vcpu, VcpuExit, VcpuHost } from '../vcpu.ts';
 import { SEGMENT_ATTRIBUTE, type VcpuState } from '../vcpu-state.ts';
 import { BatchTranslator } from './batch-translator.ts';
 import * as bulk from './bulk-string.ts';
-import { CodeCache, type CodePage, type InstalledRegion } from './code-cache.ts';
+import { CodeCache, type CodePage } from './code-cache.ts';
 import { CpuState } from './cpu-state.ts';
 import { floatRuntime } from './float-runtime.ts';
 import { formOf, writeOperands } from './forms.ts';
@@ -55,8 +55,6 @@ import { X87 } from './x87.ts';
 
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
 const DEFAULT_SAMPLES = 10;
-/** Never: docs/translator.md has what it cost when it was 300. */
-const DEFAULT_THOROUGH_SAMPLES = Number.POSITIVE_INFINITY;
 /** A place that is jumped to so often counts as sampled once. */
 const JUMPS_PER_SAMPLE = 1000;
 
@@ -84,8 +82,6 @@ export interface SoftwareVcpuOptions {
   readonly cpuid: Omit<CpuidContext, 'osxsave'>;
   /** Polls at one place before it is translated: 0 is before it first runs, Infinity never. */
   readonly translateAfterSamples?: number;
-  /** Polls that find a region at work before it is translated again, with what it calls: never by default. */
-  readonly translateThoroughlyAfter?: number;
   /** Machine code of translated regions to be kept at most, as an estimate: 256 MiB by default. */
   readonly codeCacheBytes?: number;
   /** Translates on another thread; without one regions are made on this one. */
@@ -222,7 +218,6 @@ export class SoftwareVcpu implements Vcpu {
       port: options.translation,
       threshold: samples,
       pollsPerSample: this.pollsPerSample,
-      thoroughThreshold: options.translateThoroughlyAfter ?? DEFAULT_THOROUGH_SAMPLES,
       untaken: this.hotAfter,
       heat: layout.heatOffset,
       cool: () => {
@@ -234,9 +229,9 @@ export class SoftwareVcpu implements Vcpu {
       codePage: (page) => this.code.page(page, 64),
       tables: this.code.tables,
       watchCode: (page, offset, bytes) => this.code.watchCode(page, offset, bytes),
-      install: (page, offset, { handler, effort }, others) => {
+      install: (page, offset, { handler }, others) => {
         if (this.code.record(page, offset) === 0) return false;
-        return this.code.install(page, offset, handler, others, effort === 'thorough') !== 0;
+        return this.code.install(page, offset, handler, others) !== 0;
       },
       removeRegions: (handlers) => this.code.removeRegions(handlers),
       maximumCodeBytes: options.codeCacheBytes ?? DEFAULT_CODE_CACHE_BYTES,
@@ -257,10 +252,12 @@ export class SoftwareVcpu implements Vcpu {
   private readonly translatesSteps: boolean;
   private readonly translatesFirst: boolean;
   private readonly translates: boolean;
-  /** The translator hears of one poll in so many: to find the place takes longer than all else that a poll does. */
+  /** The translator hears of one poll of interpreted code in so many: to find the place takes longer than all else. */
   private readonly pollsPerSample: number;
   /** Polls until it hears of one. */
   private unsampled = 0;
+  /** It hears of this one. */
+  private isSampled = false;
   /** The last number given to an epoch, and the last one that counts no more in any address space. */
   private epochs = 1;
   private staleEpoch = 1;
@@ -471,12 +468,6 @@ export class SoftwareVcpu implements Vcpu {
     return { linear: linear & ~0xfffn, root, user: cpu.get32(STATE.cpl) === 3 };
   }
 
-  /** The page that a region at work begins in; undefined when that is not the one that codePage names. */
-  private aroundRegion({ home }: InstalledRegion): CodeAround | undefined {
-    const linear = this.cpu.get(STATE.codePage);
-    return this.physicalCodePage(linear, 0) === home.page ? this.around(linear) : undefined;
-  }
-
   /** The physical page `delta` pages from an address, if code there has been executed and can be now. */
   private physicalCodePage(linear: bigint, delta: number): number | undefined {
     const at = BigInt.asUintN(64, linear + BigInt(delta * 4096));
@@ -519,19 +510,12 @@ export class SoftwareVcpu implements Vcpu {
 
   /** Counts the time since the last poll for the record that polls, or that is about to run. */
   private noteTier(record: number): number {
-    if (--this.unsampled < 0) this.unsampled = this.pollsPerSample - 1;
     const handler = record === 0 ? 0 : this.view.getUint16(record + RECORD.handler, true);
     const translated = handler >= FIRST_REGION;
-    if (translated && this.isSampled) {
-      const region = this.code.regionAt(record);
-      if (region !== undefined) this.translator.used(region, () => this.aroundRegion(region));
-    }
+    if (translated) this.translator.used(handler);
+    else if (--this.unsampled < 0) this.unsampled = this.pollsPerSample - 1;
+    this.isSampled = !translated && this.unsampled === 0 && this.translates;
     return this.tiers.poll(translated);
-  }
-
-  /** The translator hears of this poll. */
-  private get isSampled(): boolean {
-    return this.unsampled === 0 && this.translates;
   }
 
   /** Sums since the beginning; names that end in `Ms` are times, `recordBytes` and `live...` are levels. */
