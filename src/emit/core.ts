@@ -5,7 +5,17 @@ import { NO_PAGE, SCRATCH_OFFSET, SEGMENT_FIELDS, STATE, type StateField } from 
 import { FunctionWriter, type MemoryName, type ModuleWriter } from '../wasm/encoder.ts';
 import { type CoreName, FIRST_REGION, FLAG_CARRY, FLAG_KIND, type Imports } from './imports.ts';
 import { pushEnterPage, pushEntry, pushIsOld, pushIsOther } from './jump-cache.ts';
-import { BRANCH_COUNT, CODE_TLB, HEAT, JUMP_CACHE, RECORD, REGION_RECORD, REGION_VERIFIED, TLB } from './record.ts';
+import {
+  BRANCH_COUNT,
+  CODE_TLB,
+  HEAT,
+  JUMP_CACHE,
+  RECORD,
+  REGION_RECORD,
+  REGION_VERIFIED,
+  TLB,
+  VICTIM_SHIFTS,
+} from './record.ts';
 
 /** Nested calls at most: their frames lie on the thread's stack. */
 export const MAXIMUM_CALL_DEPTH = 48;
@@ -46,11 +56,132 @@ const pushAccess = (f: FunctionWriter, sizeBytes: number, write: boolean): void 
   f.i32(sizeBytes | (write ? 0x100 : 0));
 };
 
+/** Pushes what `translate` gives for the address in local 2. */
+const pushTranslated = (f: FunctionWriter, imports: Imports, sizeBytes: number, write: boolean): void => {
+  f.get(CPU);
+  f.get(REC);
+  f.get(2);
+  f.i32(sizeBytes | (write ? 0x100 : 0));
+  f.call(imports.core.translate);
+};
+
+/** Pushes the host offset of the victim's place for the address that `push` pushes. */
+function pushVictimOf(f: FunctionWriter, push: () => void): void {
+  const [page, ...folded] = VICTIM_SHIFTS;
+  push();
+  f.i64(BigInt(page));
+  f.pure('i64.shr_u');
+  for (const shift of folded) {
+    push();
+    f.i64(BigInt(shift));
+    f.pure('i64.shr_u');
+    f.pure('i64.xor');
+  }
+  f.pure('i32.wrap_i64');
+  f.i32((1 << TLB.entriesLog2) - 1);
+  f.pure('i32.and');
+  f.i32(TLB.strideLog2);
+  f.pure('i32.shl');
+  loadField(f, 'tlb');
+  f.pure('i32.add');
+  f.i32(TLB.victims);
+  f.pure('i32.add');
+}
+
+/** Copies a TLB entry. */
+function copyEntry(f: FunctionWriter, to: number, from: number): void {
+  for (const field of [TLB.readTag, TLB.writeTag, TLB.addend]) {
+    f.get(to);
+    f.get(from);
+    f.memory('i64.load', field);
+    f.memory('i64.store', field);
+  }
+}
+
+function translate(imports: Imports): FunctionWriter {
+  const f = new FunctionWriter(4);
+  const [ADDRESS, ACCESS] = [2, 3];
+  const victim = f.local('i32');
+  const entry = f.local('i32');
+  const place = f.local('i32');
+  const old = f.local('i64');
+  pushVictimOf(f, () => f.get(ADDRESS));
+  f.tee(victim);
+  // Where writing is asked for, the tag for writing.
+  f.get(ACCESS);
+  f.i32(8 - Math.log2(TLB.writeTag));
+  f.pure('i32.shr_u');
+  f.i32(TLB.writeTag);
+  f.pure('i32.and');
+  f.pure('i32.add');
+  f.memory('i64.load', TLB.readTag);
+  f.get(ADDRESS);
+  f.get(ACCESS);
+  f.i32(0xff);
+  f.pure('i32.and');
+  f.pure('i64.extend_i32_u');
+  f.pure('i64.add');
+  f.i64(1n);
+  f.pure('i64.sub');
+  f.i64(-4096n);
+  f.pure('i64.and');
+  loadField(f, 'tlbKey');
+  f.pure('i64.or');
+  f.pure('i64.eq');
+  f.if();
+  pushTlbEntry(f, entry);
+  f.get(entry);
+  f.memory('i64.load', TLB.readTag);
+  f.tee(old);
+  f.i64(0xfffn);
+  f.pure('i64.and');
+  loadField(f, 'tlbKey');
+  f.pure('i64.eq');
+  f.if();
+  // The victim's own place may be the old entry's, and is written last then.
+  pushVictimOf(f, () => f.get(old));
+  f.set(place);
+  swapEntries(f, { entry, victim, place });
+  f.else();
+  copyEntry(f, entry, victim);
+  f.end();
+  pushHostBy(f, entry);
+  f.return();
+  f.end();
+  f.get(CPU);
+  f.get(REC);
+  f.get(ADDRESS);
+  f.pure('i32.wrap_i64');
+  f.get(ADDRESS);
+  f.i64(32n);
+  f.pure('i64.shr_u');
+  f.pure('i32.wrap_i64');
+  f.get(ACCESS);
+  f.call(imports.services.translate);
+  return f;
+}
+
+/** The victim becomes the entry, and the entry the one at `place`. */
+function swapEntries(f: FunctionWriter, at: { entry: number; victim: number; place: number }): void {
+  for (const field of [TLB.readTag, TLB.writeTag, TLB.addend]) {
+    const kept = f.local('i64');
+    f.get(at.victim);
+    f.memory('i64.load', field);
+    f.set(kept);
+    f.get(at.place);
+    f.get(at.entry);
+    f.memory('i64.load', field);
+    f.memory('i64.store', field);
+    f.get(at.entry);
+    f.get(kept);
+    f.memory('i64.store', field);
+  }
+}
+
 function slowLoad(imports: Imports, sizeBytes: number): FunctionWriter {
   const f = new FunctionWriter(3);
   const host = f.local('i32');
-  pushAccess(f, sizeBytes, false);
-  f.call(imports.services.translate);
+  pushTranslated(f, imports, sizeBytes, false);
   f.tee(host);
   f.i32(1);
   f.pure('i32.gt_u');
@@ -73,8 +204,7 @@ function slowLoad(imports: Imports, sizeBytes: number): FunctionWriter {
 function slowStore(imports: Imports, sizeBytes: number): FunctionWriter {
   const f = new FunctionWriter(4);
   const host = f.local('i32');
-  pushAccess(f, sizeBytes, true);
-  f.call(imports.services.translate);
+  pushTranslated(f, imports, sizeBytes, true);
   f.tee(host);
   f.i32(1);
   f.pure('i32.gt_u');
@@ -99,8 +229,7 @@ function slowStore(imports: Imports, sizeBytes: number): FunctionWriter {
 function slowModify(imports: Imports, sizeBytes: number): FunctionWriter {
   const f = new FunctionWriter(3);
   const host = f.local('i32');
-  pushAccess(f, sizeBytes, true);
-  f.call(imports.services.translate);
+  pushTranslated(f, imports, sizeBytes, true);
   f.set(host);
   f.get(CPU);
   f.i32(0);
@@ -630,16 +759,8 @@ function slow(imports: Imports): FunctionWriter {
 function miss(imports: Imports): FunctionWriter {
   const f = new FunctionWriter(4);
   const host = f.local('i32');
-  f.get(CPU);
-  f.get(REC);
-  f.get(2);
-  f.pure('i32.wrap_i64');
-  f.get(2);
-  f.i64(32n);
-  f.pure('i64.shr_u');
-  f.pure('i32.wrap_i64');
-  f.get(3);
-  f.call(imports.services.translate);
+  for (let parameter = 0; parameter < 4; parameter++) f.get(parameter);
+  f.call(imports.core.translate);
   f.tee(host);
   f.i32(1);
   f.pure('i32.gt_u');
@@ -1125,6 +1246,7 @@ export function defineCore(module: ModuleWriter, imports: Imports): void {
     module.export(name, imports.core[name]);
     module.name(imports.core[name], name);
   };
+  define('translate', translate(imports));
   define('slowLoad1', slowLoad(imports, 1));
   define('slowLoad2', slowLoad(imports, 2));
   define('slowLoad4', slowLoad(imports, 4));

@@ -76,6 +76,11 @@ export const CORE = {
   windowModify2: [['i32', 'i32', 'i64'], ['i64']],
   windowModify4: [['i32', 'i32', 'i64'], ['i64']],
   windowModify8: [['i32', 'i32', 'i64'], ['i64']],
+  /**
+   * SERVICES.translate, for an address as one number: (cpu, record, address, sizeBytes | write << 8). What the TLB has
+   * as a victim changes places with the entry in its way instead.
+   */
+  translate: [['i32', 'i32', 'i64', 'i32'], ['i32']],
   /** The word whose bit 63 is CF, for flags as settleFlags takes them. */
   carryWord: [['i32', 'i32', 'i64', 'i64', 'i64'], ['i64']],
   /** Effective address of the record's memory operand before segmentation, truncated to its address size. */

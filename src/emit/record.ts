@@ -70,18 +70,23 @@ export const HEAT = { entriesLog2: 12, sizeBytes: 4 << 12 } as const;
 export const ADDRESS_SIZE_CODE = { 8: 0, 4: 1, 2: 2 } as const;
 
 /**
- * Data TLB of one privilege: `entries` x 32 bytes, direct-mapped by page number.
+ * Data TLB of one privilege: `entries` x 32 bytes, direct-mapped by page number, and behind them as many victims:
+ * entries that had to make room, by another hash, which is asked where the first one misses.
  * A tag is the page's address with the address-space key in its low 12 bits; 0 never matches a key in use.
  */
 export const TLB = {
-  entriesLog2: 10,
+  entriesLog2: 11,
   strideLog2: 5,
   readTag: 0,
   writeTag: 8,
   /** u32: host offset minus the low half of the guest-virtual address. */
   addend: 16,
   sizeBytes: 1 << TLB_BYTES_LOG2,
+  victims: 1 << (TLB_BYTES_LOG2 - 1),
 } as const;
+
+/** The exclusive or of an address shifted so gives a victim's place: what meets in the TLB does not meet there. */
+export const VICTIM_SHIFTS = [12, 23, 34] as const;
 
 /** Code TLB of one privilege and code size: tag, then the host offset of the page's table of records by offset. */
 export const CODE_TLB = {

@@ -31,7 +31,7 @@ export const X87_OFFSET = 0x400;
 export const XMM_OFFSET = 0x600;
 
 /** Size of one privilege's data TLB: the supervisor's, with AC clear and set, lie behind each other. */
-export const TLB_BYTES_LOG2 = 15;
+export const TLB_BYTES_LOG2 = 17;
 
 export const STATE = {
   /** Always zero: the base or index that an address does not have. */

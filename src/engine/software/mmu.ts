@@ -3,7 +3,7 @@
 //
 // Addresses come from generated code as two 32-bit halves; physical addresses are doubles below 2^52.
 
-import { CODE_TLB, TLB, TLB_CLASS } from '../../emit/record.ts';
+import { CODE_TLB, TLB, TLB_CLASS, VICTIM_SHIFTS } from '../../emit/record.ts';
 import { NO_PAGE_HIGH, SCRATCH_OFFSET, STATE } from '../../ir/guest-state.ts';
 import { CR0, CR4, EFER } from '../../isa/control-registers.ts';
 import { PTE } from '../../isa/page-tables.ts';
@@ -62,6 +62,14 @@ const STACK_HOST = STATE.stackHost.offset >> 2;
 const EXECUTED_LOG2 = 14;
 const executedSlot = (low: number, high: number): number =>
   ((low >>> 12) ^ (low >>> 26) ^ (high << 6)) & ((1 << EXECUTED_LOG2) - 1);
+
+/** Offsets in a data TLB: of the entry for an address, and of where it is as a victim. */
+const entryOf = (low: number): number => ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
+const victimOf = (low: number, high: number): number => {
+  const [page, middle, upper] = VICTIM_SHIFTS;
+  const hash = (low >>> page) ^ (low >>> middle) ^ (high << (32 - middle)) ^ (high >>> (upper - 32));
+  return TLB.victims + ((hash & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2);
+};
 
 const words32 = (cpu: CpuState, field: number): number => cpu.words[(cpu.offset >> 2) + field]!;
 
@@ -306,17 +314,11 @@ export class Mmu implements LinearMemory {
     }
     const { words } = this;
     const page = low & ~0xfff;
-    const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
+    const slot = entryOf(low);
+    const victim = victimOf(low, high);
     for (let tlb = this.layout.tlbOffset; tlb < this.layout.codeTlbOffset; tlb += TLB.sizeBytes) {
-      const at = (tlb + slot) >> 2;
-      if (words[at + 1] === high && (words[at]! & ~0xfff) === page) {
-        words[at] = 0;
-        words[at + 1] = 0;
-      }
-      if (words[at + 3] === high && (words[at + 2]! & ~0xfff) === page) {
-        words[at + 2] = 0;
-        words[at + 3] = 0;
-      }
+      this.invalidateEntry((tlb + slot) >> 2, page, high);
+      this.invalidateEntry((tlb + victim) >> 2, page, high);
     }
     const codeSlot = ((low >>> 12) & ((1 << CODE_TLB.entriesLog2) - 1)) << CODE_TLB.strideLog2;
     const first = this.layout.codeTlbOffset;
@@ -326,6 +328,18 @@ export class Mmu implements LinearMemory {
         words[at] = 0;
         words[at + 1] = 0;
       }
+    }
+  }
+
+  private invalidateEntry(at: number, page: number, high: number): void {
+    const { words } = this;
+    if (words[at + 1] === high && (words[at]! & ~0xfff) === page) {
+      words[at] = 0;
+      words[at + 1] = 0;
+    }
+    if (words[at + 3] === high && (words[at + 2]! & ~0xfff) === page) {
+      words[at + 2] = 0;
+      words[at + 3] = 0;
     }
   }
 
@@ -751,11 +765,21 @@ export class Mmu implements LinearMemory {
     }
     const holdsCode = this.code!.holdsCode(page);
     const host = GUEST_RAM_OFFSET + page * 4096;
-    const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
-    const at = (tlb + slot) >> 2;
-    const tag = (low & ~0xfff) | this.keyOf(tlb);
+    const at = (tlb + entryOf(low)) >> 2;
+    const key = this.keyOf(tlb);
+    const tag = (low & ~0xfff) | key;
     const { words } = this;
-    if (!this.globalPage && !this.isUserTlb(tlb)) this.noteLocal(at);
+    const before = words[at]!;
+    const beforeHigh = words[at + 1]!;
+    if ((before & 0xfff) === key && (before !== tag || beforeHigh !== high)) {
+      const victim = (tlb + victimOf(before, beforeHigh)) >> 2;
+      for (let word = 0; word <= TLB.addend >> 2; word++) words[victim + word] = words[at + word]!;
+    }
+    if (!this.globalPage && !this.isUserTlb(tlb)) {
+      // It may become a victim.
+      this.noteLocal(at);
+      this.noteLocal((tlb + victimOf(low, high)) >> 2);
+    }
     words[at] = tag;
     words[at + 1] = high;
     const { dirtyPages } = this;
@@ -874,7 +898,7 @@ export class Mmu implements LinearMemory {
     if ((low & 0xfff) + sizeBytes > 4096 || this.notCanonical(high) || (user && this.alignmentChecked)) return 0;
     const { words } = this;
     const tlb = this.tlbOf(user ? TLB_CLASS.user : TLB_CLASS.supervisor);
-    const at = (tlb + (((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2)) >> 2;
+    const at = (tlb + entryOf(low)) >> 2;
     const tag = write ? at + (TLB.writeTag >> 2) : at;
     if (words[tag] === ((low & ~0xfff) | this.keyOf(tlb)) && words[tag + 1] === high) {
       return (words[at + (TLB.addend >> 2)]! + low) >>> 0;
@@ -1008,8 +1032,7 @@ export class Mmu implements LinearMemory {
    */
   place(low: number, high: number, write: boolean): number {
     const { words } = this;
-    const slot = ((low >>> 12) & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2;
-    const at = (words32(this.cpu, TLB_POINTER) + slot) >> 2;
+    const at = (words32(this.cpu, TLB_POINTER) + entryOf(low)) >> 2;
     const tag = write ? at + (TLB.writeTag >> 2) : at;
     if (words[tag] === ((low & ~0xfff) | this.key) && words[tag + 1] === high) {
       return (words[at + (TLB.addend >> 2)]! + low) >>> 0;
