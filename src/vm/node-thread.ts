@@ -14,7 +14,7 @@ export const startNodeThread: StartThread = (channel, events) => {
   const worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
     workerData: channel,
     // V8's flags are the process's, and refused here. Node 24 calls type stripping experimental on every thread.
-    execArgv: [...process.execArgv.filter((flag) => !flag.startsWith('--no-wasm-')), ...QUIET],
+    execArgv: [...process.execArgv.filter((flag) => !/^--(no-)?wasm-/.test(flag)), ...QUIET],
   });
   worker.on('message', (message: FromMachine) => events.onMessage(message));
   worker.on('error', (error) => events.onCrash(failureOf(error)));

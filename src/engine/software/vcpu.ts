@@ -54,7 +54,7 @@ import { Translator } from './translator.ts';
 import { X87 } from './x87.ts';
 
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
-const DEFAULT_SAMPLES = 10;
+const DEFAULT_SAMPLES = 5;
 /** A place that is jumped to so often counts as sampled once. */
 const JUMPS_PER_SAMPLE = 1000;
 
