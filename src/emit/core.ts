@@ -1209,8 +1209,15 @@ function jumpDirect(imports: Imports): FunctionWriter {
   f.i32(0);
   f.pure('i32.le_s');
   f.if();
+  // It may be asked for again, but not at every jump where that is after the first.
   f.get(REC);
+  loadField(f, 'heatLimit');
+  f.i32(1);
+  f.pure('i32.sub');
+  f.tee(found);
   f.i32(0x7fffffff);
+  f.get(found);
+  f.select('i32');
   f.memory('i32.store', BRANCH_COUNT);
   pushSetRip(f, target);
   f.get(CPU);

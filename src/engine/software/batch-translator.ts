@@ -23,6 +23,13 @@ const MAXIMUM_INSTRUCTION_BYTES = 15;
 interface CopiedPage {
   readonly page: number;
   readonly bytes: Uint8Array;
+  readonly sum: number;
+}
+
+/** Where instructions of regions begin in a page, and the sum of its bytes when they were made. */
+interface CoveredPage {
+  readonly sum: number;
+  readonly starts: Uint8Array;
 }
 
 export class BatchTranslator {
@@ -33,6 +40,7 @@ export class BatchTranslator {
   private readonly maximumPages: number;
   private readonly decode: Decode;
   private readonly buffers = Array.from({ length: MAXIMUM_PAGES }, () => new Uint8Array(PAGE_BYTES));
+  private readonly covered = new Map<number, CoveredPage>();
   /** An instruction that lies in two pages. */
   private readonly joined = new Uint8Array(2 * MAXIMUM_INSTRUCTION_BYTES);
 
@@ -51,8 +59,14 @@ export class BatchTranslator {
     const imports = importLazily(writer, this.maximumPages);
     const regions: TranslatedRegion[] = [];
     const refused: number[] = [];
+    const postponed: number[] = [];
     const bodies = [];
-    for (const job of jobs) {
+    // A function begins before the places that its calls return to.
+    for (const job of [...jobs].sort((a, b) => a.page - b.page || a.offset - b.offset)) {
+      if (!job.insists && this.isCovered(job)) {
+        postponed.push(job.handler);
+        continue;
+      }
       const code: CodeBytes[] = [];
       const region = this.form(job, code);
       if (region === undefined) {
@@ -74,7 +88,32 @@ export class BatchTranslator {
     const emittedMs = performance.now();
     const module = regions.length === 0 ? undefined : new WebAssembly.Module(bytes);
     const compileMs = performance.now() - emittedMs;
-    return { module, regions, refused, wasmBytes: bytes.length, emitMs: emittedMs - startMs, compileMs };
+    const wasmBytes = bytes.length;
+    return { module, regions, refused, postponed, wasmBytes, emitMs: emittedMs - startMs, compileMs };
+  }
+
+  /** Whether a region has been made that has this place, from the same bytes. */
+  private isCovered({ page, offset }: RegionJob): boolean {
+    const covered = this.covered.get(page);
+    return covered !== undefined && covered.starts[offset] === 1 && covered.sum === this.sumOf(page);
+  }
+
+  private cover(spans: Region['spans'], pages: ReadonlyMap<number, CopiedPage | undefined>): void {
+    for (const { first } of spans) {
+      const delta = Math.floor(first / PAGE_BYTES);
+      const { page, sum } = pages.get(delta)!;
+      let covered = this.covered.get(page);
+      if (covered?.sum !== sum) {
+        covered = { sum, starts: new Uint8Array(PAGE_BYTES) };
+        this.covered.set(page, covered);
+      }
+      covered.starts[first - delta * PAGE_BYTES] = 1;
+    }
+  }
+
+  private sumOf(page: number): number {
+    const first = (GUEST_RAM_OFFSET + page * PAGE_BYTES) >>> 2;
+    return sumOfWords(this.words, first);
   }
 
   private form(job: RegionJob, code: CodeBytes[]): Region | undefined {
@@ -89,7 +128,7 @@ export class BatchTranslator {
         const bytes = this.buffers[copied++]!;
         const from = GUEST_RAM_OFFSET + page * PAGE_BYTES;
         bytes.set(this.guest.subarray(from, from + PAGE_BYTES));
-        found = { page, bytes };
+        found = { page, bytes, sum: sumOfWords(new Int32Array(bytes.buffer), 0) };
       }
       pages.set(delta, found);
       return found;
@@ -120,7 +159,10 @@ export class BatchTranslator {
       landings: (offset: number) => this.landings(job, tableAt(offset), offset),
     };
     const region = formRegion(source, job.offset, job.single);
-    if (region !== undefined) this.gather(region.spans, pages, code);
+    if (region !== undefined) {
+      this.gather(region.spans, pages, code);
+      if (!job.single) this.cover(region.spans, pages);
+    }
     return region;
   }
 
@@ -188,4 +230,11 @@ export class BatchTranslator {
     }
     add();
   }
+}
+
+/** Tells contents of a page from others, well enough for what is no more than a guess. */
+function sumOfWords(words: Int32Array, first: number): number {
+  let sum = 0;
+  for (let at = first; at < first + PAGE_BYTES / 4; at++) sum = (Math.imul(sum, 31) + words[at]!) | 0;
+  return sum;
 }

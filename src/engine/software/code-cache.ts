@@ -33,6 +33,8 @@ export interface CodePage {
   readonly crossings: Map<number, CrossSite>;
   /** How often the run loop found itself at an offset; the translator's. Gone with the page's code. */
   readonly samples: Map<number, number>;
+  /** Places that the translator has put off once. */
+  readonly postponed: Set<number>;
   /** Regions that have code of this page, whether they begin here or not. */
   readonly regions: Set<InstalledRegion>;
   /** By offset: the memory of a region that was taken away, for the next one there. */
@@ -259,6 +261,7 @@ export class CodeCache {
       end: 0,
       crossings: new Map(),
       samples: new Map(),
+      postponed: new Set(),
       regions: new Set(),
       retired: new Map(),
     };
@@ -423,6 +426,7 @@ export class CodeCache {
       this.parts.writeSpecial(region.record, 'link', region.offset, original);
       this.restoreSlot(region);
       region.home.samples.delete(region.offset);
+      region.home.postponed.add(region.offset);
       region.home.retired.set(region.offset, region);
     }
     this.parts.codeMoved();
@@ -487,6 +491,7 @@ export class CodeCache {
       codePage.crossings.clear();
       codePage.retired.clear();
       codePage.samples.clear();
+      codePage.postponed.clear();
       this.bytes.fill(0, codePage.table, codePage.table + CODE_PAGE_TABLE_BYTES);
       this.stale.add(codePage);
     }

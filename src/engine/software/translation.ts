@@ -13,6 +13,8 @@ export interface RegionJob {
   readonly page: number;
   /** Of one instruction, for a single step. */
   readonly single: boolean;
+  /** Asked for again: a region is wanted even where another one already has this place in its middle. */
+  readonly insists: boolean;
   /** Where that is in the guest's addresses, and what else is there; undefined for that page alone. */
   readonly around: CodeAround | undefined;
   /**
@@ -55,6 +57,8 @@ export interface TranslatedBatch {
   readonly regions: readonly TranslatedRegion[];
   /** Handlers of the jobs whose very first instruction cannot be in a region. */
   readonly refused: readonly number[];
+  /** Handlers of the jobs whose places another region has in its middle, so that they may well cool down. */
+  readonly postponed: readonly number[];
   readonly wasmBytes: number;
   /** Time that it took to write the module, and to compile it. */
   readonly emitMs: number;

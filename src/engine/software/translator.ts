@@ -59,6 +59,8 @@ export interface TranslatorStatistics {
   translatedInstructions: number;
   /** Places whose first instruction cannot be in a region. */
   refusedRegions: number;
+  /** Places that another region had in its middle: they are translated when they are hot once more. */
+  postponedRegions: number;
   /** Regions whose code had changed before they were there. */
   staleRegions: number;
   /** Regions whose code has changed since, and regions that made room for others. */
@@ -89,6 +91,7 @@ export class Translator {
     regions: 0,
     translatedInstructions: 0,
     refusedRegions: 0,
+    postponedRegions: 0,
     staleRegions: 0,
     goneRegions: 0,
     evictedRegions: 0,
@@ -150,7 +153,7 @@ export class Translator {
     const { handlers, batches } = this.parts;
     if (page.codeSize !== 64) return 0;
     const place = { handler: handlers.scratchPlace, offset, page: page.page, around: undefined };
-    const job: RegionJob = { ...place, single: true, tables: undefined, heat: 0, untaken: 0 };
+    const job: RegionJob = { ...place, single: true, insists: true, tables: undefined, heat: 0, untaken: 0 };
     const { module } = batches.translate([job]);
     if (module === undefined) return 0;
     handlers.instantiateRegions(module);
@@ -222,9 +225,10 @@ export class Translator {
       this.crowded = true;
       return false;
     }
+    const insists = threshold === 0 || page.postponed.has(offset);
     // What is translated before it runs has no past to go by.
     const past = threshold === 0 ? { tables: undefined, heat: 0 } : { tables: this.parts.tables, heat };
-    const job: RegionJob = { handler, offset, page: page.page, single: false, around, ...past, untaken };
+    const job: RegionJob = { handler, offset, page: page.page, single: false, insists, around, ...past, untaken };
     this.waiting.set(handler, job);
     this.waitingPlaces.add(place);
     if (port !== undefined) {
@@ -244,6 +248,14 @@ export class Translator {
       statistics.refusedRegions++;
       this.forget(handler);
       handlers.releasePlace(handler);
+    }
+    for (const handler of batch.postponed) {
+      statistics.postponedRegions++;
+      const { page, offset } = this.forget(handler);
+      handlers.releasePlace(handler);
+      const codePage = this.parts.codePage(page);
+      codePage?.samples.delete(offset);
+      codePage?.postponed.add(offset);
     }
     if (batch.module !== undefined) handlers.instantiateRegions(batch.module);
     const installed: number[] = [];
