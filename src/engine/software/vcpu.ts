@@ -55,6 +55,8 @@ import { X87 } from './x87.ts';
 
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
 const DEFAULT_SAMPLES = 5;
+/** The translator hears of one poll in so many: to find the place takes longer than all else that a poll does. */
+const POLLS_PER_SAMPLE = 3;
 /** A place that is jumped to so often counts as sampled once. */
 const JUMPS_PER_SAMPLE = 1000;
 
@@ -135,7 +137,7 @@ export class SoftwareVcpu implements Vcpu {
     const layout = layoutVcpu(options.index ?? 0, options.count ?? 1);
     this.host = host;
     const samples = options.translateAfterSamples ?? DEFAULT_SAMPLES;
-    this.pollsPerSample = Math.max(1, Math.floor(samples / 3));
+    this.pollsPerSample = Math.max(1, Math.min(samples, POLLS_PER_SAMPLE));
     this.hotAfter = samples === Number.POSITIVE_INFINITY ? 0x7fffffff : Math.max(1, samples * JUMPS_PER_SAMPLE);
     this.ramBytes = ramBytes;
     this.base = layout.stateOffset;
@@ -252,11 +254,11 @@ export class SoftwareVcpu implements Vcpu {
   private readonly translatesSteps: boolean;
   private readonly translatesFirst: boolean;
   private readonly translates: boolean;
-  /** The translator hears of one poll of interpreted code in so many: to find the place takes longer than all else. */
+  /** TranslatorParts.pollsPerSample. */
   private readonly pollsPerSample: number;
-  /** Polls until it hears of one. */
+  /** Polls until the translator hears of one. */
   private unsampled = 0;
-  /** It hears of this one. */
+  /** It hears of this one, which is of interpreted code. */
   private isSampled = false;
   /** The last number given to an epoch, and the last one that counts no more in any address space. */
   private epochs = 1;
@@ -512,9 +514,12 @@ export class SoftwareVcpu implements Vcpu {
   private noteTier(record: number): number {
     const handler = record === 0 ? 0 : this.view.getUint16(record + RECORD.handler, true);
     const translated = handler >= FIRST_REGION;
-    if (translated) this.translator.used(handler);
-    else if (--this.unsampled < 0) this.unsampled = this.pollsPerSample - 1;
-    this.isSampled = !translated && this.unsampled === 0 && this.translates;
+    if (--this.unsampled < 0) this.unsampled = this.pollsPerSample - 1;
+    this.isSampled = false;
+    if (this.unsampled === 0 && this.translates) {
+      if (translated) this.translator.used(handler);
+      else this.isSampled = true;
+    }
     return this.tiers.poll(translated);
   }
 
