@@ -71,6 +71,10 @@ const victimOf = (low: number, high: number): number => {
   return TLB.victims + ((hash & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2);
 };
 
+/** In `writers`: a place, or that there is more than one. */
+const ONE_WRITER = 1 << (2 * TLB.entriesLog2);
+const MANY_WRITERS = -1;
+
 const words32 = (cpu: CpuState, field: number): number => cpu.words[(cpu.offset >> 2) + field]!;
 
 /** A present entry that was used before, with none of the bits 51:32 set. */
@@ -115,7 +119,7 @@ export class Mmu implements LinearMemory {
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.ramBytes = ramBytes;
-    this.written = new Uint8Array(Math.ceil(ramBytes / 4096));
+    this.writers = new Int32Array(Math.ceil(ramBytes / 4096));
     this.isLocal = new Uint8Array((DATA_TLB_BYTES + CODE_TLB_BYTES) >> CODE_TLB.strideLog2);
   }
 
@@ -345,28 +349,47 @@ export class Mmu implements LinearMemory {
 
   /** A page of RAM now holds code: no TLB entry may let stores pass unseen. */
   forbidDirectWrites(page: number): void {
-    if (this.written[page] === 0) return;
-    this.written[page] = 0;
+    const places = this.writers[page]!;
+    if (places === 0) return;
+    this.writers[page] = 0;
     this.forgetStackPage();
-    const { words } = this;
     const host = (GUEST_RAM_OFFSET + page * 4096) | 0;
-    const first = this.layout.tlbOffset >> 2;
-    const end = first + (DATA_TLB_BYTES >> 2);
-    const stride = 1 << (TLB.strideLog2 - 2);
-    for (let at = first; at < end; at += stride) {
-      const tag = words[at + (TLB.writeTag >> 2)]!;
-      if ((tag & 0xfff) === 0) continue;
-      if (((words[at + (TLB.addend >> 2)]! + (tag & ~0xfff)) | 0) === host) {
-        words[at + (TLB.writeTag >> 2)] = 0;
-        words[at + (TLB.writeTag >> 2) + 1] = 0;
-      }
+    const { tlbOffset } = this.layout;
+    const end = tlbOffset + DATA_TLB_BYTES;
+    if (places === MANY_WRITERS) {
+      for (let at = tlbOffset; at < end; at += 1 << TLB.strideLog2) this.forbidEntry(at >> 2, host);
+      return;
     }
+    const mask = (1 << TLB.entriesLog2) - 1;
+    const entry = (places & mask) << TLB.strideLog2;
+    const victim = TLB.victims + (((places >> TLB.entriesLog2) & mask) << TLB.strideLog2);
+    for (let tlb = tlbOffset; tlb < end; tlb += TLB.sizeBytes) {
+      this.forbidEntry((tlb + entry) >> 2, host);
+      this.forbidEntry((tlb + victim) >> 2, host);
+    }
+  }
+
+  private forbidEntry(at: number, host: number): void {
+    const { words } = this;
+    const tag = words[at + (TLB.writeTag >> 2)]!;
+    if ((tag & 0xfff) === 0) return;
+    if (((words[at + (TLB.addend >> 2)]! + (tag & ~0xfff)) | 0) !== host) return;
+    words[at + (TLB.writeTag >> 2)] = 0;
+    words[at + (TLB.writeTag >> 2) + 1] = 0;
+  }
+
+  /** Some entry for the address, in whatever TLB, lets stores to the page pass. */
+  private noteWriter(page: number, low: number, high: number): void {
+    const victim = (victimOf(low, high) - TLB.victims) >> TLB.strideLog2;
+    const places = (entryOf(low) >> TLB.strideLog2) | (victim << TLB.entriesLog2) | ONE_WRITER;
+    const before = this.writers[page]!;
+    if (before !== places) this.writers[page] = before === 0 ? places : MANY_WRITERS;
   }
 
   /** No TLB entry lets stores pass any more: the next one to each page comes by fill(). */
   forbidAllDirectWrites(): void {
     this.forgetStackPage();
-    this.written.fill(0);
+    this.writers.fill(0);
     const { words } = this;
     const first = this.layout.tlbOffset >> 2;
     const end = first + (DATA_TLB_BYTES >> 2);
@@ -577,8 +600,11 @@ export class Mmu implements LinearMemory {
 
   /** Linear pages where code was found, hashed. */
   private readonly executed = new Uint8Array(1 << EXECUTED_LOG2);
-  /** Pages of RAM that a TLB entry may let stores into. */
-  private readonly written: Uint8Array;
+  /**
+   * By page of RAM: where in each data TLB an entry may be that lets stores into it, as the entry and as a victim (0:
+   * there is none, or MANY_WRITERS).
+   */
+  private readonly writers: Int32Array;
   /** The last walk ended at a global page: it is the same in every address space. */
   globalPage = false;
 
@@ -785,7 +811,7 @@ export class Mmu implements LinearMemory {
     const { dirtyPages } = this;
     if (write) dirtyPages?.notePage(page);
     const direct = this.writable && this.dirty && !holdsCode && dirtyPages?.has(page) !== false;
-    if (direct) this.written[page] = 1;
+    if (direct) this.noteWriter(page, low, high);
     words[at + 2] = direct ? tag : 0;
     words[at + 3] = direct ? high : 0;
     words[at + 4] = (host - (low & ~0xfff)) | 0;
