@@ -164,6 +164,7 @@ export class Machine {
       ...(translation === undefined ? {} : { translation }),
       ramBytes: memoryBytes,
       codeCacheBytes,
+      prepareUsualForms: this.kernel.format.startsWith('linux-'),
       host: this.vcpuHost(index),
       cpuid: { apicId: index, cpuCount: 1, tscHz: TSC_HZ, apicBusHz: APIC_TIMER_HZ },
     });

@@ -1,14 +1,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createDecoder } from '../../decode/decoder.ts';
+import type { Instruction } from '../../decode/instruction.ts';
 import { FIRST_REGION } from '../../emit/imports.ts';
 import { RECORD, REGION_RECORD } from '../../emit/record.ts';
 import { PORTABLE_FEATURES } from '../../isa/cpuid/portable.ts';
 import { CodeCache } from './code-cache.ts';
+import type { Form } from './form-table.ts';
+import { formOf } from './forms.ts';
 import { createGuestMemory, GUEST_RAM_OFFSET, layoutVcpu } from './layout.ts';
 
 const RAM_BYTES = 0x10_0000;
 const NOP = 0x90;
+const NOP_FORM: Form = { ...formOf(decodeNop()), handler: 0, goesOn: true, pairs: undefined };
+
+function decodeNop(): Instruction {
+  const instruction = createDecoder(PORTABLE_FEATURES)(Uint8Array.of(NOP), 0, 1, 64);
+  if (typeof instruction === 'string') throw new Error(instruction);
+  return instruction;
+}
 
 /** A cache over RAM full of NOPs, and what it tells of regions. */
 function createCache(): { cache: CodeCache; gone: number[]; replaced: number[]; bytes: Uint8Array; view: DataView } {
@@ -24,7 +34,7 @@ function createCache(): { cache: CodeCache; gone: number[]; replaced: number[]; 
     recordsOffset,
     recordsEnd,
     decode: createDecoder(PORTABLE_FEATURES),
-    writeRecord: () => true,
+    writeRecord: () => NOP_FORM,
     fuse: () => {},
     writeSpecial: (record, _kind, _ip, link) => view.setUint32(record + RECORD.link, link, true),
     forbidDirectWrites: () => {},

@@ -5,6 +5,7 @@
 
 import type { CodeSize, DecodeFailure, Instruction } from '../../decode/instruction.ts';
 import { CODE_PAGE_TABLE_BYTES, RECORD, REGION_RECORD } from '../../emit/record.ts';
+import type { Form } from './form-table.ts';
 import { GUEST_RAM_OFFSET } from './layout.ts';
 import { CHUNK_BYTES, RecordPool } from './record-pool.ts';
 
@@ -79,10 +80,10 @@ export interface CodeCacheParts {
   readonly recordsOffset: number;
   readonly recordsEnd: number;
   decode(bytes: Uint8Array, offset: number, available: number, codeSize: CodeSize): Instruction | DecodeFailure;
-  /** Writes the record for an instruction at `ip`; gives false when nothing can follow it in a run. */
-  writeRecord(record: number, instruction: Instruction, ip: number): boolean;
-  /** Lets the record of `first` run the instruction behind it too, where that pair is worth it. */
-  fuse(record: number, first: Instruction, second: Instruction): void;
+  /** Writes the record for an instruction at `ip`. */
+  writeRecord(record: number, instruction: Instruction, ip: number): Form;
+  /** Lets the record of an instruction run the one behind it too, where that pair is worth it. */
+  fuse(record: number, first: Form, second: Form): void;
   /** Writes the record of one of the engine's own handlers. */
   writeSpecial(
     record: number,
@@ -291,7 +292,7 @@ export class CodeCache {
     let record = first;
     let offset = start;
     let open = true;
-    let previous: Instruction | undefined;
+    let previous: Form | undefined;
     while (open) {
       const known = offset < 4096 ? words[table + offset]! : 0;
       if (known !== 0) {
@@ -311,9 +312,10 @@ export class CodeCache {
         break;
       }
       this.decodedInstructions++;
-      open = parts.writeRecord(record, instruction, offset);
-      if (previous !== undefined) parts.fuse(record - RECORD.sizeBytes, previous, instruction);
-      previous = instruction;
+      const form = parts.writeRecord(record, instruction, offset);
+      if (previous !== undefined) parts.fuse(record - RECORD.sizeBytes, previous, form);
+      previous = form;
+      open = form.goesOn;
       this.mark(watched, offset, instruction.lengthBytes);
       offset += instruction.lengthBytes;
       record += RECORD.sizeBytes;

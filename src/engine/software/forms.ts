@@ -155,20 +155,42 @@ export function registerOffset(operand: RegisterOperand): number {
 const isFlat = (operand: MemoryOperand): boolean =>
   operand.addressBytes === 8 && operand.segment !== SEGMENT_INDEX.fs && operand.segment !== SEGMENT_INDEX.gs;
 
-const fitsDisplacement = (value: bigint): boolean => value >= -0x80000000n && value <= 0x7fffffffn;
+/** An offset of 64 bits, which MOV with AL, AX, EAX and RAX has, that is too long for a displacement. */
+const isAbsolute = ({ base, index, displacement }: MemoryOperand): boolean =>
+  base === NO_REGISTER && index === NO_REGISTER && (displacement < -0x80000000n || displacement > 0x7fffffffn);
 
 function addressShape(operand: MemoryOperand, long: boolean): AddressShape {
-  if (long && !fitsDisplacement(operand.displacement)) return 'absolute';
+  if (long && isAbsolute(operand)) return 'absolute';
   if (!long || operand.addressBytes !== 8) return 'generic';
   if (!isFlat(operand)) return 'segmented';
   return operand.index === NO_REGISTER ? 'base' : 'indexed';
 }
 
-/** The operand of a string instruction that the record describes: the source, or the only one. */
-function recordedMemory(instruction: Instruction): MemoryOperand | undefined {
-  const memory = instruction.operands.filter((operand) => operand.kind === 'memory');
-  if (memory.length < 2) return memory[0];
-  return memory.find((operand) => operand.base === 6) ?? memory[0];
+/** The operand that the record describes: of two, as string instructions have them, the source. */
+function recordedMemory({ operands }: Instruction): MemoryOperand | undefined {
+  let found: MemoryOperand | undefined;
+  for (const operand of operands) {
+    if (operand.kind === 'memory' && (found === undefined || operand.base === RSI)) found = operand;
+  }
+  return found;
+}
+
+const SHAPE_CODES = { base: 1, indexed: 2, segmented: 3, generic: 4, absolute: 5 } as const;
+const REPEAT_CODES = { none: 0, repz: 1, repnz: 2 } as const;
+
+/**
+ * A number of 31 bits at most that is equal only for instructions of the same form; some forms have several. Their row
+ * says everything else.
+ */
+export function formNumber({ row, codeSize, operandBytes, addressBytes, operands, lock, repeat }: Instruction): number {
+  const long = codeSize === 64;
+  let shapes = 0;
+  for (const operand of operands) {
+    shapes = shapes * 8 + (operand.kind === 'memory' ? SHAPE_CODES[addressShape(operand, long)] : 0);
+  }
+  const sizes = (operandBytes >> 2) * 4 + (addressBytes >> 2);
+  const prefixes = REPEAT_CODES[repeat] * 4 + (lock ? 2 : 0) + (long ? 1 : 0);
+  return ((row.id * 512 + shapes) * 16 + sizes) * 16 + prefixes;
 }
 
 /** The interpreter's view of an instruction, and a key that is equal for instructions of the same form. */
@@ -239,6 +261,7 @@ export function formOf(instruction: Instruction): { key: string; lift: Instructi
 }
 
 const PAGE_BYTES = 4096;
+const RSI = 6;
 /** Code that takes as long as a jump, some four instructions. */
 const BYTES_PER_JUMP = 16;
 
@@ -247,10 +270,11 @@ export function writeOperands(
   view: DataView,
   record: number,
   instruction: Instruction,
+  { operands: lifts }: InstructionLift,
   ip: number,
   hotAfter: number,
 ): void {
-  const { row } = instruction;
+  const { operands } = instruction;
   const long = instruction.codeSize === 64;
   const nextIp = ip + instruction.lengthBytes;
   view.setUint16(record + RECORD.r0, 0, true);
@@ -264,38 +288,47 @@ export function writeOperands(
   view.setInt32(record + RECORD.displacement, 0, true);
   view.setUint32(record + RECORD.link, 0, true);
   // No x87 instruction has an immediate: its opcode lies there.
-  view.setBigInt64(record + RECORD.imm0, BigInt(instruction.x87Opcode), true);
-  let registers = 0;
-  let immediates = 0;
+  writeSigned(view, record + RECORD.imm0, instruction.x87Opcode);
   const memory = recordedMemory(instruction);
-  instruction.operands.forEach((operand, position) => {
+  for (let position = 0; position < operands.length; position++) {
+    const operand = operands[position]!;
+    const lift = lifts[position]!;
     switch (operand.kind) {
       case 'register':
-        if (FIXED_OPERANDS.has(row.operands[position] ?? '')) return;
-        view.setUint16(record + (registers++ === 0 ? RECORD.r0 : RECORD.r1), registerOffset(operand), true);
-        return;
+        if (lift.kind === 'register' && lift.location.kind === 'slot') {
+          view.setUint16(record + RECORD[lift.location.slot], registerOffset(operand), true);
+        }
+        break;
       case 'memory':
         if (operand === memory) writeMemory(view, record, operand, long, nextIp);
-        return;
+        break;
       case 'immediate':
-        if (row.operands[position] === '1') return;
-        if (immediates++ === 0) view.setBigUint64(record + RECORD.imm0, BigInt.asUintN(64, operand.value), true);
-        else view.setUint32(record + RECORD.displacement, Number(operand.value & 0xffffffffn), true);
-        return;
+        if (lift.kind !== 'immediate') break;
+        if (lift.value === 'imm0') view.setBigUint64(record + RECORD.imm0, BigInt.asUintN(64, operand.value), true);
+        if (lift.value === 'imm1') {
+          view.setUint32(record + RECORD.displacement, Number(operand.value & 0xffffffffn), true);
+        }
+        break;
       case 'relative': {
-        view.setBigInt64(record + RECORD.imm0, BigInt(nextIp + operand.displacement), true);
+        writeSigned(view, record + RECORD.imm0, nextIp + operand.displacement);
         view.setInt32(record + BRANCH_COUNT, hotAfter, true);
         view.setUint16(record + BRANCH_JUMPS, jumpsOf(operand.displacement), true);
         const code = long ? 0 : ADDRESS_SIZE_CODE[instruction.operandBytes];
         view.setUint16(record + RECORD.segment, FLAT_SEGMENT_OFFSET | code, true);
-        return;
+        break;
       }
       case 'far':
-        view.setBigInt64(record + RECORD.imm0, BigInt(operand.offset), true);
+        writeSigned(view, record + RECORD.imm0, operand.offset);
         view.setUint32(record + RECORD.displacement, operand.selector, true);
-        return;
+        break;
     }
-  });
+  }
+}
+
+/** Writes an i64 of less than 33 bits and a sign. */
+function writeSigned(view: DataView, at: number, value: number): void {
+  view.setInt32(at, value | 0, true);
+  view.setInt32(at + 4, value < 0 ? -1 : 0, true);
 }
 
 /** A branch backwards stands for the code between. */
@@ -313,7 +346,7 @@ function writeMemory(view: DataView, record: number, operand: MemoryOperand, lon
   const ownSegment = !long || operand.segment === SEGMENT_INDEX.fs || operand.segment === SEGMENT_INDEX.gs;
   const segment = ownSegment ? segmentOffset(operand.segment) : FLAT_SEGMENT_OFFSET;
   view.setUint16(record + RECORD.segment, segment | ADDRESS_SIZE_CODE[operand.addressBytes], true);
-  if (long && !fitsDisplacement(displacement)) {
+  if (long && isAbsolute(operand)) {
     view.setBigUint64(record + RECORD.imm0, BigInt.asUintN(64, displacement), true);
     view.setUint16(record + RECORD.segment, segment, true);
     return;

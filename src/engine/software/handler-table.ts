@@ -7,7 +7,6 @@ import {
   type CoreName,
   FIRST_REGION,
   HANDLER_TABLE_SIZE,
-  type Imports,
   importForCore,
   importLazily,
   type ServiceName,
@@ -113,16 +112,18 @@ export class HandlerTable {
 
   /** The handler of a form; generated now if it is new. */
   indexOf(key: string, lift: InstructionLift): number {
-    return this.indices.get(key) ?? this.generate(key, [lift]);
+    if (!this.indices.has(key)) this.generate([{ key, lifts: [lift] }]);
+    return this.indices.get(key)!;
   }
 
   /** A handler that runs an instruction and, by the record behind it, the conditional jump that follows. */
   indexOfPair(index: number, key: string, lifts: readonly [InstructionLift, InstructionLift]): number {
-    const known = this.indices.get(key);
-    if (known !== undefined) return known;
-    // Every form must find room, whatever pairs a guest makes up.
-    if (this.next > FIRST_REGION / 2) return index;
-    const pair = this.generate(key, lifts);
+    if (!this.indices.has(key)) {
+      // Every form must find room, whatever pairs a guest makes up.
+      if (this.next > FIRST_REGION / 2) return index;
+      this.generate([{ key, lifts }]);
+    }
+    const pair = this.indices.get(key)!;
     this.firstOfPair.set(pair, index);
     return pair;
   }
@@ -153,15 +154,35 @@ export class HandlerTable {
     this.link(module, this.coreImports());
   }
 
-  /** Finishes a module whose bodies have been emitted, and puts its functions into the table from `place` on. */
-  private addFunctions(
-    module: ModuleWriter,
-    imports: Imports,
-    place: number,
-    bodies: readonly FunctionWriter[],
-    name: string,
-  ): void {
-    const functions = bodies.map((body) => {
+  private coreImports(): Record<string, WebAssembly.ExportValue> {
+    const core: Record<string, WebAssembly.ExportValue> = { table: this.core.table! };
+    for (const name of Object.keys(CORE) as CoreName[]) core[name] = this.core[name]!;
+    return core;
+  }
+
+  /** Generates the handlers of forms that have none, and slow twins behind those that have one, in one module. */
+  generate(forms: Iterable<{ readonly key: string; readonly lifts: readonly InstructionLift[] }>): void {
+    const module = new ModuleWriter();
+    const imports = importLazily(module, this.maximumPages);
+    const place = this.next;
+    const bodies: { readonly name: string; readonly body: FunctionWriter }[] = [];
+    for (const { key, lifts } of forms) {
+      if (this.indices.has(key)) continue;
+      const builder = new Builder();
+      lifts.forEach((lift, position) => {
+        const write = LIFTS[lift.lift];
+        if (write === undefined) throw new Error(`no lifting function: ${lift.lift} (${key})`);
+        if (position > 0) builder.nextRecord();
+        write(builder, lift);
+      });
+      const long = lifts[0]!.long;
+      const twins = canRestart(builder) ? [true, false] : [false];
+      if (this.next + twins.length > FIRST_REGION) throw new RangeError('the table of handlers is full');
+      for (const restarts of twins) bodies.push({ name: key, body: emitHandler(builder, imports, long, restarts) });
+      this.indices.set(key, this.next);
+      this.next += twins.length;
+    }
+    const functions = bodies.map(({ name, body }) => {
       const index = module.declare(imports.handlerType);
       module.define(index, body);
       module.name(index, name);
@@ -169,33 +190,5 @@ export class HandlerTable {
     });
     module.element(place, functions);
     this.instantiate(module, this.coreImports());
-  }
-
-  private coreImports(): Record<string, WebAssembly.ExportValue> {
-    const core: Record<string, WebAssembly.ExportValue> = { table: this.core.table! };
-    for (const name of Object.keys(CORE) as CoreName[]) core[name] = this.core[name]!;
-    return core;
-  }
-
-  /** Generates a form's handler, and its slow twin behind it where it has one; gives the index. */
-  private generate(key: string, lifts: readonly InstructionLift[]): number {
-    const module = new ModuleWriter();
-    const imports = importLazily(module, this.maximumPages);
-    const builder = new Builder();
-    lifts.forEach((lift, position) => {
-      const write = LIFTS[lift.lift];
-      if (write === undefined) throw new Error(`no lifting function: ${lift.lift} (${key})`);
-      if (position > 0) builder.nextRecord();
-      write(builder, lift);
-    });
-    const long = lifts[0]!.long;
-    const twins = canRestart(builder) ? [true, false] : [false];
-    const first = this.next;
-    if (first + twins.length > FIRST_REGION) throw new RangeError('the table of handlers is full');
-    const bodies = twins.map((restarts) => emitHandler(builder, imports, long, restarts));
-    this.addFunctions(module, imports, first, bodies, key);
-    this.indices.set(key, first);
-    this.next += bodies.length;
-    return first;
   }
 }

@@ -38,7 +38,8 @@ import * as bulk from './bulk-string.ts';
 import { CodeCache, type CodePage } from './code-cache.ts';
 import { CpuState } from './cpu-state.ts';
 import { floatRuntime } from './float-runtime.ts';
-import { formOf, writeOperands } from './forms.ts';
+import { type Form, FormTable } from './form-table.ts';
+import { writeOperands } from './forms.ts';
 import { GuestFault } from './guest-fault.ts';
 import { HandlerTable, SPECIAL_HANDLERS } from './handler-table.ts';
 import { GUEST_RAM_OFFSET, layoutVcpu } from './layout.ts';
@@ -51,6 +52,7 @@ import { TierClock } from './tier-clock.ts';
 import * as transfer from './transfers.ts';
 import type { CodeAround, TranslationPort } from './translation.ts';
 import { Translator } from './translator.ts';
+import { USUAL_FORMS } from './usual-forms.ts';
 import { X87 } from './x87.ts';
 
 /** Polls at one place before it is translated: some hundreds of microseconds of its work. */
@@ -61,9 +63,6 @@ const POLLS_PER_SAMPLE = 3;
 const JUMPS_PER_SAMPLE = 1000;
 
 const DEFAULT_CODE_CACHE_BYTES = 256 << 20;
-
-/** Instructions that a conditional jump behind them may share a handler with. */
-const FUSED_LIFTS = new Set(['cmp', 'test', 'sub', 'and', 'or', 'xor', 'add', 'dec', 'inc']);
 
 const DEBUG_ADDRESSES = [STATE.dr0, STATE.dr1, STATE.dr2, STATE.dr3] as const;
 
@@ -92,6 +91,8 @@ export interface SoftwareVcpuOptions {
   readonly translateSteps?: boolean;
   /** Jumps between two polls, where they are not to follow the time; 1 polls at every jump that is taken. */
   readonly pollInterval?: number;
+  /** Generates the handlers of usual instructions at once (0.1 s), for a guest that is going to need most of them. */
+  readonly prepareUsualForms?: boolean;
   /** 64 random bits, for RDRAND; the host's by default. */
   readonly random?: () => bigint;
 }
@@ -106,6 +107,7 @@ export class SoftwareVcpu implements Vcpu {
   readonly x87: X87;
   readonly code: CodeCache;
   readonly handlers: HandlerTable;
+  private readonly forms: FormTable;
   private readonly host: VcpuHost;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
@@ -214,6 +216,8 @@ export class SoftwareVcpu implements Vcpu {
       writePort: (port, sizeBytes, value) => this.writePort(port, sizeBytes, value),
     };
     this.handlers = new HandlerTable({ memory, runtime: this.runtimeImports(), services: this.services() });
+    this.forms = new FormTable(this.handlers);
+    if (options.prepareUsualForms === true) this.forms.prepare(USUAL_FORMS, this.decode);
     this.translator = new Translator({
       handlers: this.handlers,
       batches: new BatchTranslator(memory, decode),
@@ -283,25 +287,16 @@ export class SoftwareVcpu implements Vcpu {
 
   // Records.
 
-  private writeRecord(record: number, instruction: Instruction, ip: number): boolean {
-    const { key, lift } = formOf(instruction);
-    writeOperands(this.view, record, instruction, ip, this.hotAfter);
-    this.view.setUint16(record + RECORD.handler, this.handlers.indexOf(key, lift), true);
-    const { row } = instruction;
-    return row.ends !== true || row.lift === 'jcc' || row.lift.startsWith('loop') || row.lift === 'jrcxz';
+  private writeRecord(record: number, instruction: Instruction, ip: number): Form {
+    const form = this.forms.of(instruction);
+    writeOperands(this.view, record, instruction, form.lift, ip, this.hotAfter);
+    this.view.setUint16(record + RECORD.handler, form.handler, true);
+    return form;
   }
 
-  /**
-   * A comparison or an arithmetic instruction without a store, and the conditional jump behind it, become one handler.
-   */
-  private fuse(record: number, first: Instruction, second: Instruction): void {
-    if (second.row.lift !== 'jcc' || !FUSED_LIFTS.has(first.row.lift)) return;
-    const comparison = first.row.lift === 'cmp' || first.row.lift === 'test';
-    if (!comparison && first.operands[0]!.kind !== 'register') return;
-    const [one, two] = [formOf(first), formOf(second)];
-    const single = this.view.getUint16(record + RECORD.handler, true);
-    const pair = this.handlers.indexOfPair(single, `${one.key} + ${two.key}`, [one.lift, two.lift]);
-    this.view.setUint16(record + RECORD.handler, pair, true);
+  private fuse(record: number, first: Form, second: Form): void {
+    const pair = this.forms.pair(first, second);
+    if (pair !== undefined) this.view.setUint16(record + RECORD.handler, pair, true);
   }
 
   private writeSpecial(record: number, handler: number, ip: number, link: number): void {

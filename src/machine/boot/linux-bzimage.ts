@@ -4,7 +4,7 @@
 
 import { UserError } from '../../base/errors.ts';
 import type { BootRequest, LoadedKernel } from './boot-request.ts';
-import { detectCompression } from './decompression/decompressor.ts';
+import { type Decompressor, detectCompression } from './decompression/decompressor.ts';
 import { isElf, parseElf } from './elf-file.ts';
 import { KernelFile } from './kernel-file.ts';
 import {
@@ -42,7 +42,7 @@ export function loadBzImage(request: BootRequest): LoadedKernel {
   const { file } = request;
   const header = readSetupHeader(file);
   requireLinuxRam(request, header.prefAddress + header.initBytes);
-  const { vmlinux, format } = unpackPayload(request, header);
+  const { vmlinux, format } = unpackPayload(file, request.decompressor, header);
   const elf = parseElf(new KernelFile(`${file.name}'s payload`, vmlinux));
   if (!elf.is64Bit) throw file.damaged('its payload is a 32-bit kernel, where its header announces a 64-bit one');
   const state = loadLinuxKernel(request, elf, header);
@@ -102,8 +102,16 @@ function readKernelVersion(file: KernelFile, setupSectors: number): string {
   return /^[\x20-\x7e]*/.exec(text)![0].split(' ')[0]!;
 }
 
-function unpackPayload(request: BootRequest, header: SetupHeader): { vmlinux: Uint8Array; format: string } {
-  const { file, decompressor } = request;
+/** The kernel's ELF file within a bzImage. Throws UserError where it does not unpack. */
+export function unpackBzImage(file: KernelFile, decompressor: Decompressor): Uint8Array {
+  return unpackPayload(file, decompressor, readSetupHeader(file)).vmlinux;
+}
+
+function unpackPayload(
+  file: KernelFile,
+  decompressor: Decompressor,
+  header: SetupHeader,
+): { vmlinux: Uint8Array; format: string } {
   const { payload } = header;
   if (isElf(payload)) return { vmlinux: payload, format: 'uncompressed' };
   const format = detectCompression(payload);
