@@ -14,6 +14,8 @@ import { PTE } from './page-tables.ts';
 const WINDOW = 0x8000_0000;
 /** The other page at the same place of the TLB. */
 const RIVAL = WINDOW + (4096 << TLB.entriesLog2);
+/** At another place. */
+const THIRD = WINDOW + 0x5000;
 const BEFORE = PLACE.KERNEL_DATA;
 const AFTER = PLACE.KERNEL_DATA + 0x1000;
 
@@ -86,18 +88,22 @@ test('a load of CR3 drops an evicted page', () => {
 const WRITE_WINDOW = [0x89, 0x88, 0x00, 0x08, 0x00, 0x00]; // mov [rax+0x800], ecx
 const WRITE_DIRECTLY = [0x89, 0x8d, 0x00, 0x08, 0x00, 0x00]; // mov [rbp+0x800], ecx
 const CALL = [0xff, 0xd5]; // call rbp
+const WRITE_THIRD = [0x89, 0x8e, 0x00, 0x08, 0x00, 0x00]; // mov [rsi+0x800], ecx
 const KEEP_RESULT = [0x41, 0x89, 0xfa]; // mov r10d, edi
 const CHANGE_CODE = [0x89, 0x50, 0x01]; // mov [rax+1], edx
 const FUNCTION = [0xbf, 0x11, 0x11, 0x00, 0x00, 0xc3]; // mov edi, 0x1111; ret
 
 for (const [name, writes] of [
   ['one address', WRITE_WINDOW],
-  ['two addresses', [...WRITE_WINDOW, ...WRITE_DIRECTLY]],
+  ['two addresses', [...WRITE_DIRECTLY, ...WRITE_WINDOW]],
+  ['three addresses', [...WRITE_DIRECTLY, ...WRITE_WINDOW, ...WRITE_THIRD]],
 ] as const) {
   test(`a page written by ${name} and evicted since is watched when it becomes code`, () => {
     const guest = guestWith([...writes, ...READ_RIVAL, ...CALL, ...KEEP_RESULT, ...CHANGE_CODE, ...CALL, ...HALT]);
     guest.memory.bytes(BEFORE, FUNCTION.length).set(FUNCTION);
     guest.setRegister('rbp', BigInt(BEFORE));
+    guest.tables.map(BigInt(THIRD), BEFORE, PTE.W);
+    guest.setRegister('rsi', BigInt(THIRD));
     guest.setRegister('rdx', 0x2222n);
     const gpr = registersBehind(guest);
     assert.equal(gpr[10], 0x1111n);

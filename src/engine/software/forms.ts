@@ -169,7 +169,8 @@ function addressShape(operand: MemoryOperand, long: boolean): AddressShape {
 /** The operand that the record describes: of two, as string instructions have them, the source. */
 function recordedMemory({ operands }: Instruction): MemoryOperand | undefined {
   let found: MemoryOperand | undefined;
-  for (const operand of operands) {
+  for (let position = 0; position < operands.length; position++) {
+    const operand = operands[position]!;
     if (operand.kind === 'memory' && (found === undefined || operand.base === RSI)) found = operand;
   }
   return found;
@@ -185,7 +186,8 @@ const REPEAT_CODES = { none: 0, repz: 1, repnz: 2 } as const;
 export function formNumber({ row, codeSize, operandBytes, addressBytes, operands, lock, repeat }: Instruction): number {
   const long = codeSize === 64;
   let shapes = 0;
-  for (const operand of operands) {
+  for (let position = 0; position < operands.length; position++) {
+    const operand = operands[position]!;
     shapes = shapes * 8 + (operand.kind === 'memory' ? SHAPE_CODES[addressShape(operand, long)] : 0);
   }
   const sizes = (operandBytes >> 2) * 4 + (addressBytes >> 2);

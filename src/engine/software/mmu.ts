@@ -71,8 +71,8 @@ const victimOf = (low: number, high: number): number => {
   return TLB.victims + ((hash & ((1 << TLB.entriesLog2) - 1)) << TLB.strideLog2);
 };
 
-/** In `writers`: a place, or that there is more than one. */
-const ONE_WRITER = 1 << (2 * TLB.entriesLog2);
+/** In `writers`: places, or that there are more than can be told. */
+const WRITER = 1 << (2 * TLB.entriesLog2);
 const MANY_WRITERS = -1;
 
 const words32 = (cpu: CpuState, field: number): number => cpu.words[(cpu.offset >> 2) + field]!;
@@ -119,7 +119,7 @@ export class Mmu implements LinearMemory {
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.ramBytes = ramBytes;
-    this.writers = new Int32Array(Math.ceil(ramBytes / 4096));
+    this.writers = new Int32Array(2 * Math.ceil(ramBytes / 4096));
     this.isLocal = new Uint8Array((DATA_TLB_BYTES + CODE_TLB_BYTES) >> CODE_TLB.strideLog2);
   }
 
@@ -349,24 +349,31 @@ export class Mmu implements LinearMemory {
 
   /** A page of RAM now holds code: no TLB entry may let stores pass unseen. */
   forbidDirectWrites(page: number): void {
-    const places = this.writers[page]!;
-    if (places === 0) return;
-    this.writers[page] = 0;
+    const { writers } = this;
+    const one = writers[2 * page]!;
+    const other = writers[2 * page + 1]!;
+    if (one === 0) return;
+    writers[2 * page] = 0;
+    writers[2 * page + 1] = 0;
     this.forgetStackPage();
     const host = (GUEST_RAM_OFFSET + page * 4096) | 0;
     const { tlbOffset } = this.layout;
     const end = tlbOffset + DATA_TLB_BYTES;
-    if (places === MANY_WRITERS) {
+    if (other === MANY_WRITERS) {
       for (let at = tlbOffset; at < end; at += 1 << TLB.strideLog2) this.forbidEntry(at >> 2, host);
       return;
     }
-    const mask = (1 << TLB.entriesLog2) - 1;
-    const entry = (places & mask) << TLB.strideLog2;
-    const victim = TLB.victims + (((places >> TLB.entriesLog2) & mask) << TLB.strideLog2);
     for (let tlb = tlbOffset; tlb < end; tlb += TLB.sizeBytes) {
-      this.forbidEntry((tlb + entry) >> 2, host);
-      this.forbidEntry((tlb + victim) >> 2, host);
+      this.forbidPlaces(tlb, one, host);
+      if (other !== 0) this.forbidPlaces(tlb, other, host);
     }
+  }
+
+  private forbidPlaces(tlb: number, places: number, host: number): void {
+    const mask = (1 << TLB.entriesLog2) - 1;
+    this.forbidEntry((tlb + ((places & mask) << TLB.strideLog2)) >> 2, host);
+    const victim = TLB.victims + (((places >> TLB.entriesLog2) & mask) << TLB.strideLog2);
+    this.forbidEntry((tlb + victim) >> 2, host);
   }
 
   private forbidEntry(at: number, host: number): void {
@@ -381,9 +388,16 @@ export class Mmu implements LinearMemory {
   /** Some entry for the address, in whatever TLB, lets stores to the page pass. */
   private noteWriter(page: number, low: number, high: number): void {
     const victim = (victimOf(low, high) - TLB.victims) >> TLB.strideLog2;
-    const places = (entryOf(low) >> TLB.strideLog2) | (victim << TLB.entriesLog2) | ONE_WRITER;
-    const before = this.writers[page]!;
-    if (before !== places) this.writers[page] = before === 0 ? places : MANY_WRITERS;
+    const places = (entryOf(low) >> TLB.strideLog2) | (victim << TLB.entriesLog2) | WRITER;
+    const { writers } = this;
+    const one = writers[2 * page]!;
+    if (one === places) return;
+    if (one === 0) {
+      writers[2 * page] = places;
+      return;
+    }
+    const other = writers[2 * page + 1]!;
+    if (other !== places) writers[2 * page + 1] = other === 0 ? places : MANY_WRITERS;
   }
 
   /** No TLB entry lets stores pass any more: the next one to each page comes by fill(). */
@@ -601,8 +615,8 @@ export class Mmu implements LinearMemory {
   /** Linear pages where code was found, hashed. */
   private readonly executed = new Uint8Array(1 << EXECUTED_LOG2);
   /**
-   * By page of RAM: where in each data TLB an entry may be that lets stores into it, as the entry and as a victim (0:
-   * there is none, or MANY_WRITERS).
+   * By page of RAM, for two addresses: where in each data TLB an entry may be that lets stores into it, as the entry
+   * and as a victim; 0 where there is none, MANY_WRITERS as the second for more.
    */
   private readonly writers: Int32Array;
   /** The last walk ended at a global page: it is the same in every address space. */
