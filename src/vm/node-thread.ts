@@ -5,6 +5,7 @@ import { EXIT_STATUS, UserError } from '../base/errors.ts';
 import type { FromMachine } from './messages.ts';
 import type { StartThread } from './virtual-machine.ts';
 
+/** Node 24 calls type stripping experimental on every thread. */
 const QUIET = ['--disable-warning=ExperimentalWarning'];
 
 /** Loaded with the first machine that runs on KVM: a kick before that is lost, and the guest looks up by itself. */
@@ -13,8 +14,8 @@ let kickThread: ((thread: number) => void) | undefined;
 export const startNodeThread: StartThread = (channel, events) => {
   const worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
     workerData: channel,
-    // V8's flags are the process's, and refused here. Node 24 calls type stripping experimental on every thread.
-    execArgv: [...process.execArgv.filter((flag) => !/^--(no-)?wasm-/.test(flag)), ...QUIET],
+    // Those of the process that are V8's or Node's own are refused here, and count for every thread as they are.
+    execArgv: QUIET,
   });
   worker.on('message', (message: FromMachine) => events.onMessage(message));
   worker.on('error', (error) => events.onCrash(failureOf(error)));
