@@ -101,10 +101,25 @@ function isStepOf(value: Value, register: number): boolean {
   return isStep(value) && small(second.constant) && isStepOf(first, register);
 }
 
+/** The general register that a statement sets, or undefined. */
+function registerSet({ kind, location }: Statement): number | undefined {
+  if (kind !== 'set-register' || location?.kind !== 'fixed' || location.offset >= gprOffset(16)) return undefined;
+  return location.offset >> 3;
+}
+
+/** The register that a statement sets is not just stepped on. */
+const isNew = (statement: Statement, register: number): boolean =>
+  statement.size! < 4 || !isStepOf(statement.args[0]!, register);
+
 /** The ways of all accesses of a region's blocks, and the windows that they use. */
 export class PageWindows {
   readonly windows: readonly PageWindow[];
   readonly usesStack: boolean;
+  /**
+   * What follows may lie in another page of a stack for long: RSP is loaded with a new address, as at the entry of a
+   * kernel, or the region recurses.
+   */
+  readonly movesStack: boolean;
   readonly usesTable: boolean;
   private readonly ways = new Map<Statement, AccessWay>();
 
@@ -117,6 +132,7 @@ export class PageWindows {
     const keysOfRegister = new Array<KeySet>(16).fill(0);
     const statementKey = new Map<Statement, number>();
     let usesStack = false;
+    let movesStack = false;
     let accesses = 0;
     const collect = (statements: readonly Statement[]): void => {
       for (const statement of statements) {
@@ -124,6 +140,8 @@ export class PageWindows {
           collect(statement.whenTrue);
           collect(statement.whenFalse!);
         }
+        if (registerSet(statement) === RSP && isNew(statement, RSP)) movesStack = true;
+        if (statement.kind === 'instruction' && statement.name === 'local') movesStack = true;
         if (!READS.has(statement.kind) && !WRITES.has(statement.kind)) continue;
         const address = statement.args[0]!;
         accesses++;
@@ -146,18 +164,17 @@ export class PageWindows {
     };
     for (const offset of graph.order) collect(bodies.get(offset)!);
     this.usesStack = usesStack;
+    this.movesStack = movesStack;
 
     let local = false;
     const eventsOf = (statements: readonly Statement[], conditional: boolean, events: Event[]): Event[] => {
       for (const statement of statements) {
-        const { kind, location } = statement;
-        if (kind === 'instruction') local = statement.name === 'local';
+        if (statement.kind === 'instruction') local = statement.name === 'local';
         const key = statementKey.get(statement);
+        const register = registerSet(statement);
         if (key !== undefined) events.push({ kind: 'access', statement, key, conditional });
-        else if (kind === 'set-register' && location?.kind === 'fixed' && location.offset < gprOffset(16)) {
-          const register = location.offset >> 3;
-          const changed = statement.size! < 4 || !isStepOf(statement.args[0]!, register);
-          if (changed && keysOfRegister[register] !== 0) {
+        else if (register !== undefined) {
+          if (isNew(statement, register) && keysOfRegister[register] !== 0) {
             events.push({ kind: 'renew', keys: keysOfRegister[register]! });
           }
         } else if (renewsAll(statement, local)) events.push({ kind: 'renew', keys: ALL });

@@ -391,7 +391,10 @@ class RegionEmitter extends HandlerEmitter {
       f.i64(NO_PAGE);
       f.set(page);
     }
-    if (!this.pages.usesStack) return;
+    if (this.pages.usesStack) this.refreshStackPage();
+  }
+
+  private refreshStackPage(): void {
     this.field('stackPage', this.stackPage);
     this.field('stackHost', this.stackHost);
   }
@@ -448,6 +451,7 @@ class RegionEmitter extends HandlerEmitter {
 
   protected override afterSlowAccess(access: Value): void {
     const way = this.pages.wayOf(access);
+    if (way.kind === 'stack' && this.pages.movesStack) this.refreshStackPage();
     if (way.kind !== 'window') return;
     const { page, addend } = this.windows.get(way.window)!;
     this.field('windowPage', page);
