@@ -24,8 +24,10 @@ export const CONTROL = {
    * `wake`: it is to be kicked as well. 0 otherwise.
    */
   guestThread: 6,
+  /** The timer that a kick of `guestThread` arms; set before it. */
+  kickTimer: 7,
 } as const;
-const CONTROL_WORDS = 7;
+const CONTROL_WORDS = 8;
 
 /** Enough for a screenful at a time; a guest that is faster than its reader waits. */
 const OUTPUT_RING_BYTES = 64 * 1024;

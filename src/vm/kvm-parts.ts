@@ -2,7 +2,7 @@
 
 import type { CpuModelName } from '../engine/kvm/cpu-model.ts';
 import { KvmVm } from '../engine/kvm/kvm-system.ts';
-import { threadId } from '../engine/kvm/libc.ts';
+import type { KickTarget } from '../engine/kvm/libc.ts';
 import { KvmVcpu } from '../engine/kvm/vcpu.ts';
 import type { SoftwareVcpuOptions } from '../engine/software/vcpu.ts';
 import type { Vcpu } from '../engine/vcpu.ts';
@@ -13,12 +13,15 @@ import { GuestMemory } from '../memory/guest-memory.ts';
 /** One machine's parts; to be used once, on the thread that runs it. Every call may throw a KvmError. */
 export class KvmParts implements MachineParts {
   private readonly model: CpuModelName;
+  private readonly onKickTarget: (target: KickTarget) => void;
   private vm: KvmVm | undefined;
   private vcpu: KvmVcpu | undefined;
   private chips: KernelChips | undefined;
 
-  constructor(model: CpuModelName) {
+  /** `onKickTarget` is told how other threads take the processor out of its guest, when it is made. */
+  constructor(model: CpuModelName, onKickTarget: (target: KickTarget) => void) {
     this.model = model;
+    this.onKickTarget = onKickTarget;
   }
 
   createMemory(memory: WebAssembly.Memory, hostOffset: number, sizeBytes: number): GuestMemory {
@@ -40,6 +43,7 @@ export class KvmParts implements MachineParts {
     if (vm === undefined) throw new Error('createVcpu comes after createKernelSide');
     const vcpu = new KvmVcpu({ vm, host, model: this.model, apicBusHz: cpuid.apicBusHz });
     this.vcpu = vcpu;
+    this.onKickTarget(vcpu.kickTarget);
     this.chips = new KernelChips(vm, [vcpu], () => process.hrtime.bigint());
     return vcpu;
   }
@@ -55,6 +59,3 @@ export class KvmParts implements MachineParts {
     this.vm?.close();
   }
 }
-
-/** The number by which another thread kicks this one out of the guest (libc.ts, kickThread). */
-export const thisThread = threadId;

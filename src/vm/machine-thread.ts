@@ -30,10 +30,12 @@ port.once('message', (message: ToMachine) => {
 async function runOnKvm({ config }: ToMachine, model: CpuModelName): Promise<void> {
   translation.cancel();
   // Foreign calls are loaded here alone: without KVM there are none.
-  const { KvmParts, thisThread } = await import('./kvm-parts.ts');
-  const machineParts = new KvmParts(model);
+  const { KvmParts } = await import('./kvm-parts.ts');
   const control = new Int32Array(channel.control);
-  Atomics.store(control, CONTROL.guestThread, thisThread());
+  const machineParts = new KvmParts(model, ({ thread, timer }) => {
+    Atomics.store(control, CONTROL.kickTimer, timer);
+    Atomics.store(control, CONTROL.guestThread, thread);
+  });
   try {
     runMachine(channel, config, { ...parts, machineParts })?.close();
   } finally {

@@ -2,6 +2,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { EXIT_STATUS, UserError } from '../base/errors.ts';
+import type { KickTarget } from '../engine/kvm/libc.ts';
 import type { FromMachine } from './messages.ts';
 import type { StartThread } from './virtual-machine.ts';
 
@@ -9,7 +10,7 @@ import type { StartThread } from './virtual-machine.ts';
 const QUIET = ['--disable-warning=ExperimentalWarning'];
 
 /** Loaded with the first machine that runs on KVM: a kick before that is lost, and the guest looks up by itself. */
-let kickThread: ((thread: number) => void) | undefined;
+let kickThread: ((target: KickTarget) => void) | undefined;
 
 export const startNodeThread: StartThread = (channel, events) => {
   const worker = new Worker(new URL('machine-thread.ts', import.meta.url), {
@@ -25,7 +26,7 @@ export const startNodeThread: StartThread = (channel, events) => {
       worker.postMessage(message);
       if (message.engine.name === 'kvm') void loadKick();
     },
-    kick: (thread) => kickThread?.(thread),
+    kick: (target) => kickThread?.(target),
     terminate: () => void worker.terminate(),
   };
 };

@@ -4,6 +4,7 @@
 //     made --start--> running --(guest | stop)--> ended        a worker that dies ends it too, with MachineCrash
 
 import { UserError } from '../base/errors.ts';
+import type { KickTarget } from '../engine/kvm/libc.ts';
 import type { MachineConfig } from '../machine/config.ts';
 import type { MachineExit, Statistics } from '../machine/machine.ts';
 import { ByteRing } from './byte-ring.ts';
@@ -27,7 +28,7 @@ export interface MachineThread {
   /** Ends the thread by force. */
   terminate(): void;
   /** Brings a thread that is inside its guest on KVM back to look at the channel; CONTROL.guestThread names it. */
-  kick?(thread: number): void;
+  kick?(target: KickTarget): void;
 }
 
 export interface MachineThreadEvents {
@@ -146,8 +147,8 @@ export class VirtualMachine {
   private wake(word: number): void {
     Atomics.add(this.control, word, 1);
     Atomics.notify(this.control, word);
-    const guestThread = Atomics.load(this.control, CONTROL.guestThread);
-    if (guestThread !== 0) this.thread.kick?.(guestThread);
+    const thread = Atomics.load(this.control, CONTROL.guestThread);
+    if (thread !== 0) this.thread.kick?.({ thread, timer: Atomics.load(this.control, CONTROL.kickTimer) });
   }
 
   private receive(message: FromMachine): void {

@@ -7,7 +7,7 @@ import { after, beforeEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { KvmError } from '../../src/engine/kvm/kvm-error.ts';
 import { KvmSystem } from '../../src/engine/kvm/kvm-system.ts';
-import { threadId } from '../../src/engine/kvm/libc.ts';
+import { kickThread } from '../../src/engine/kvm/libc.ts';
 import type { VcpuExit } from '../../src/engine/vcpu.ts';
 import { Guest, type GuestMode, PLACE, RAM_BYTES } from '../engine/guest.ts';
 import { IdleHost } from '../engine/idle-host.ts';
@@ -205,10 +205,10 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
       const { workerData } = require('node:worker_threads');
       import(workerData.module).then(({ kickThread }) => {
         Atomics.store(workerData.flag, 0, 1);
-        kickThread(workerData.thread);
+        kickThread(workerData.target);
       });`;
     const module = new URL('../../src/engine/kvm/libc.ts', import.meta.url).href;
-    const workerData = { module, flag, thread: threadId() };
+    const workerData = { module, flag, target: target.vcpu.kickTarget };
     const worker = new Worker(source, { eval: true, workerData });
     host.shouldStop = () => Atomics.load(flag, 0) !== 0;
     runTo(guest, 'interrupted');
@@ -219,10 +219,28 @@ describe('a guest on KVM', { skip: withoutKvm }, () => {
     await worker.terminate();
   });
 
+  test('is kicked too where the kick comes before it enters the guest', () => {
+    const guest = prepare('88 07 eb fe'); // mov [rdi], al; jmp to itself
+    guest.tables.map(0x40_0000_0000n, 0xfee0_0000, 3n);
+    guest.setRegister('rdi', 0x40_0000_0000n);
+    host.onMmioWrite = () => {
+      host.shouldStop = () => true;
+      kickThread(target.vcpu.kickTarget);
+      // Nothing else brings it back then.
+      target.vcpu['alarm'].disarm();
+    };
+    runTo(guest, 'interrupted');
+    host.onMmioWrite = () => {};
+    assert.equal(guest.vcpu.getState().rip, BigInt(PLACE.KERNEL_CODE + 2));
+  });
+
   test('may be kicked before it is made: the process lives on', () => {
     // In a process of its own: none of its threads has made a processor, and the signal ends processes by itself.
     const module = new URL('../../src/engine/kvm/libc.ts', import.meta.url).href;
-    const source = `import { kickThread, threadId } from '${module}'; kickThread(threadId()); console.log('alive');`;
+    const source = `
+      import { kickThread, threadId } from '${module}';
+      kickThread({ thread: threadId(), timer: 2 ** 31 - 1 });
+      console.log('alive');`;
     const child = spawnSync(process.execPath, ['--input-type=module', '--eval', source], { encoding: 'utf8' });
     assert.equal(child.stdout, 'alive\n', child.stderr);
     assert.deepEqual([child.status, child.signal], [0, null]);

@@ -67,7 +67,6 @@ export const KVM_TRANSLATE = iowr('KVM_TRANSLATE', 0x85, structs.kvm_translation
 export const KVM_INTERRUPT = iow('KVM_INTERRUPT', 0x86, structs.kvm_interrupt);
 export const KVM_GET_MSRS = iowr('KVM_GET_MSRS', 0x88, structs.kvm_msrs);
 export const KVM_SET_MSRS = iow('KVM_SET_MSRS', 0x89, structs.kvm_msrs);
-export const KVM_SET_SIGNAL_MASK = iow('KVM_SET_SIGNAL_MASK', 0x8b, structs.kvm_signal_mask);
 export const KVM_GET_LAPIC = ior('KVM_GET_LAPIC', 0x8e, structs.kvm_lapic_state);
 export const KVM_SET_LAPIC = iow('KVM_SET_LAPIC', 0x8f, structs.kvm_lapic_state);
 export const KVM_SET_CPUID2 = iow('KVM_SET_CPUID2', 0x90, structs.kvm_cpuid2);

@@ -14,7 +14,6 @@ const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
-const SIG_BLOCK = 0;
 const SIGEV_THREAD_ID = 4;
 const CLOCK_MONOTONIC = 1;
 const SYS_TGKILL = 234;
@@ -31,8 +30,6 @@ const functions = {
   syscall0: libc.func('long syscall(long number)'),
   syscall3: libc.func('long syscall(long number, long first, long second, long third)'),
   sigaction: libc.func('int sigaction(int signal, void *action, void *old)'),
-  pthreadSigmask: libc.func('int pthread_sigmask(int how, void *set, void *old)'),
-  sigtimedwait: libc.func('int sigtimedwait(void *set, void *info, void *timeout)'),
   timerCreate: libc.func('int timer_create(int clock, void *event, void *timer)'),
   timerSettime: libc.func('int timer_settime(uintptr_t timer, int flags, void *value, void *old)'),
   timerDelete: libc.func('int timer_delete(uintptr_t timer)'),
@@ -135,7 +132,6 @@ export function threadId(): number {
 
 /** A real-time signal that neither C libraries nor V8 nor libuv use. */
 export const KICK_SIGNAL = 44;
-const SIGSET_BYTES = 128;
 /** struct sigaction of glibc and musl on x86-64: handler, mask, flags, restorer. */
 const SIGACTION_BYTES = 152;
 const SIGACTION_HANDLER_OFFSET = 0;
@@ -144,21 +140,14 @@ const SA_RESTART = 0x1000_0000;
 const SIGEVENT_BYTES = 64;
 const ITIMERSPEC_BYTES = 32;
 
-/** A sigset_t that holds the kick alone; its first 8 bytes are what the kernel sees. */
-function kickSet(): Uint8Array {
-  const set = new Uint8Array(SIGSET_BYTES);
-  new DataView(set.buffer).setBigUint64(0, 1n << BigInt(KICK_SIGNAL - 1), true);
-  return set;
-}
-
-const KICK_SET = kickSet();
-const NO_WAIT = new Uint8Array(16);
+/** A kick that comes outside KVM_RUN has no effect, so it is sent again and again until the thread has heard it. */
+const KICK_AGAIN_NS = 500e3;
 
 let kickIsHarmless = false;
 
 /**
- * The kick's own action is to end the process, and so it would where it is not blocked: on a thread that has made no
- * processor yet. A function that does nothing, and is no JavaScript, stands there instead.
+ * The signal's own action is to end the process. A function that does nothing, and is no JavaScript, stands there
+ * instead.
  */
 function makeKickHarmless(): void {
   if (kickIsHarmless) return;
@@ -171,42 +160,45 @@ function makeKickHarmless(): void {
   kickIsHarmless = true;
 }
 
-/**
- * Blocks the kick on this thread, so that it stays pending until KVM_RUN (which lets it in) or `takeKicks`. Gives the
- * thread's signal mask as the kernel has it now, without the kick: what KVM_SET_SIGNAL_MASK wants.
- */
-export function blockKick(): Uint8Array {
-  makeKickHarmless();
-  const old = new Uint8Array(SIGSET_BYTES);
-  check('pthread_sigmask', functions.pthreadSigmask(SIG_BLOCK, KICK_SET, old));
-  const mask = old.slice(0, 8);
-  const view = new DataView(mask.buffer);
-  view.setBigUint64(0, view.getBigUint64(0, true) & ~(1n << BigInt(KICK_SIGNAL - 1)), true);
-  return mask;
-}
-
-/** Takes kicks that are pending on this thread. */
-export function takeKicks(): void {
-  while (functions.sigtimedwait(KICK_SET, null, NO_WAIT) >= 0);
+/** Where kicks go: numbers of the kernel's that other threads may have. */
+export interface KickTarget {
+  readonly thread: number;
+  /** A KickTimer of that thread, for kicks alone. */
+  readonly timer: number;
 }
 
 /**
- * Sends the kick to a thread of this process; one that has gone is no error. A thread that has made no processor yet
- * does not notice: whoever kicks has left word elsewhere first.
+ * Takes a thread of this process out of KVM_RUN, at once if it is there, and within KICK_AGAIN_NS if it is about to
+ * enter. Whoever kicks has left word elsewhere first; the thread disarms the timer before it looks. One that has gone
+ * is no error.
  */
-export function kickThread(thread: number): void {
+export function kickThread({ thread, timer }: KickTarget): void {
   makeKickHarmless();
   functions.syscall3(SYS_TGKILL, process.pid, thread, KICK_SIGNAL);
+  functions.timerSettime(timer, 0, KICK_AGAIN, null);
 }
 
-/** Kicks the thread that made it, once, at a time. */
+/** A struct itimerspec: the interval between two times, then the first. Nanoseconds. */
+function timerValue(intervalNs: number, delayNs: number): Uint8Array {
+  const value = new Uint8Array(ITIMERSPEC_BYTES);
+  const view = new DataView(value.buffer);
+  view.setBigInt64(0, BigInt(Math.floor(intervalNs / 1e9)), true);
+  view.setBigInt64(8, BigInt(intervalNs % 1e9), true);
+  view.setBigInt64(16, BigInt(Math.floor(delayNs / 1e9)), true);
+  view.setBigInt64(24, BigInt(delayNs % 1e9), true);
+  return value;
+}
+
+const KICK_AGAIN = timerValue(KICK_AGAIN_NS, KICK_AGAIN_NS);
+const DISARMED = timerValue(0, 0);
+
+/** Kicks the thread that made it from a time on, again and again until it is armed anew or disarmed. */
 export class KickTimer {
-  private readonly timer: bigint;
-  private readonly value = new Uint8Array(ITIMERSPEC_BYTES);
-  private readonly view = new DataView(this.value.buffer);
-  private armed = false;
+  /** The kernel's number of it. */
+  readonly number: number;
 
   constructor() {
+    makeKickHarmless();
     const event = new Uint8Array(SIGEVENT_BYTES);
     const view = new DataView(event.buffer);
     view.setInt32(8, KICK_SIGNAL, true);
@@ -214,31 +206,20 @@ export class KickTimer {
     view.setInt32(16, threadId(), true);
     const timer = new BigUint64Array(1);
     check('timer_create', functions.timerCreate(CLOCK_MONOTONIC, event, timer));
-    this.timer = timer[0]!;
+    this.number = Number(timer[0]);
   }
 
-  /** Infinity stops it. */
   arm(delayMs: number): void {
-    if (delayMs === Number.POSITIVE_INFINITY) {
-      this.disarm();
-      return;
-    }
     // 0 would stop it.
-    const delayNs = Math.max(1, Math.ceil(delayMs * 1e6));
-    this.view.setBigInt64(16, BigInt(Math.floor(delayNs / 1e9)), true);
-    this.view.setBigInt64(24, BigInt(delayNs % 1e9), true);
-    check('timer_settime', functions.timerSettime(this.timer, 0, this.value, null));
-    this.armed = true;
+    const value = timerValue(KICK_AGAIN_NS, Math.max(1, Math.ceil(delayMs * 1e6)));
+    check('timer_settime', functions.timerSettime(this.number, 0, value, null));
   }
 
   disarm(): void {
-    if (!this.armed) return;
-    this.value.fill(0);
-    check('timer_settime', functions.timerSettime(this.timer, 0, this.value, null));
-    this.armed = false;
+    check('timer_settime', functions.timerSettime(this.number, 0, DISARMED, null));
   }
 
   delete(): void {
-    check('timer_delete', functions.timerDelete(this.timer));
+    check('timer_delete', functions.timerDelete(this.number));
   }
 }

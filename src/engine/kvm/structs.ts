@@ -288,8 +288,6 @@ export const kvm_translation = struct('kvm_translation', {
   pad: ['u8', 5],
 });
 
-export const kvm_signal_mask = struct('kvm_signal_mask', { len: 'u32' });
-
 /** All of them, for whoever holds them against the headers. */
 export const KVM_STRUCTS: readonly StructLayout[] = [
   kvm_regs,
@@ -331,5 +329,4 @@ export const KVM_STRUCTS: readonly StructLayout[] = [
   kvm_guest_debug,
   kvm_enable_cap,
   kvm_translation,
-  kvm_signal_mask,
 ];

@@ -7,7 +7,7 @@
 //                                   | KVM_RUN
 //            port, MMIO, MSR, HLT   |   EINTR: another thread or the alarm kicked
 //
-// A kick is a signal that is blocked on this thread but for the time in KVM_RUN: it cannot be missed in between.
+// A kick is a signal, whose handler does nothing. One that comes outside KVM_RUN is lost: timers send it again.
 
 import { portableMsrByIndex, resetMsrs, writtenMsrValue } from '../../isa/cpuid/portable-msrs.ts';
 import { EFLAGS } from '../../isa/flags.ts';
@@ -22,7 +22,15 @@ import { findDeliveredException, isSoftwareInterrupt, undoStepTrap } from './del
 import * as ioctls from './ioctls.ts';
 import { KvmError } from './kvm-error.ts';
 import { KvmDescriptor, type KvmVm } from './kvm-system.ts';
-import { blockKick, errnoWord, ioctlWithValue, KickTimer, type Mapping, mapDescriptor, takeKicks } from './libc.ts';
+import {
+  errnoWord,
+  ioctlWithValue,
+  type KickTarget,
+  KickTimer,
+  type Mapping,
+  mapDescriptor,
+  threadId,
+} from './libc.ts';
 import { MsrFilter } from './msr-filter.ts';
 import * as image from './register-state.ts';
 import { offsetOf, StructBuffer } from './struct-layout.ts';
@@ -88,8 +96,6 @@ export interface KvmVcpuOptions {
   readonly tellMissingFeatures?: boolean;
 }
 
-let kickMask: Uint8Array | undefined;
-
 export class KvmVcpu implements Vcpu {
   readonly model: CpuModel;
   /** Rate of the guest's time-stamp counter. */
@@ -103,6 +109,8 @@ export class KvmVcpu implements Vcpu {
   /** The same bytes, by which the frequent exits are read. */
   private readonly words: Uint32Array;
   private readonly alarm: KickTimer;
+  /** Other threads arm it with their kicks. */
+  private readonly kickAgain: KickTimer;
   private readonly sregs = new StructBuffer(structs.kvm_sregs);
   private readonly regs = new StructBuffer(structs.kvm_regs);
   private readonly events = new StructBuffer(structs.kvm_vcpu_events);
@@ -133,6 +141,7 @@ export class KvmVcpu implements Vcpu {
     const { system } = vm;
     this.vcpu = new KvmDescriptor(vm.call(ioctls.KVM_CREATE_VCPU, index));
     let mapping: Mapping | undefined;
+    let alarm: KickTimer | undefined;
     try {
       mapping = mapDescriptor(this.vcpu.descriptor, system.call(ioctls.KVM_GET_VCPU_MMAP_SIZE));
       this.tscHz = this.vcpu.call(ioctls.KVM_GET_TSC_KHZ) * 1000;
@@ -149,14 +158,16 @@ export class KvmVcpu implements Vcpu {
       });
       this.vcpu.exchange(ioctls.KVM_SET_CPUID2, cpuidBuffer(this.model.entries), `model ${this.model.name}`);
       this.takeMsrs();
-      this.letKickIn();
       this.xsaveBytes = Math.max(vm.extension(ioctls.KVM_CAP.XSAVE2), structs.kvm_xsave.sizeBytes);
-      this.alarm = new KickTimer();
+      alarm = new KickTimer();
+      this.kickAgain = new KickTimer();
     } catch (error) {
+      alarm?.delete();
       mapping?.unmap();
       this.vcpu.close();
       throw error;
     }
+    this.alarm = alarm;
     this.mapping = mapping;
     this.view = new DataView(mapping.buffer);
     this.words = new Uint32Array(mapping.buffer);
@@ -171,22 +182,18 @@ export class KvmVcpu implements Vcpu {
     vm.exchange(ioctls.KVM_X86_SET_MSR_FILTER, this.msrFilter.buffer);
   }
 
-  private letKickIn(): void {
-    kickMask ??= blockKick();
-    const mask = new StructBuffer(structs.kvm_signal_mask, kickMask.length);
-    mask.set('len', kickMask.length);
-    mask.bytes.set(kickMask, structs.kvm_signal_mask.sizeBytes);
-    this.vcpu.exchange(ioctls.KVM_SET_SIGNAL_MASK, mask);
-  }
-
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.alarm.delete();
-    // One that has gone off must not reach the next processor of this thread.
-    takeKicks();
+    this.kickAgain.delete();
     this.mapping.unmap();
     this.vcpu.close();
+  }
+
+  /** For kickThread, from other threads. Of the thread that made the processor, which is the one that runs it. */
+  get kickTarget(): KickTarget {
+    return { thread: threadId(), timer: this.kickAgain.number };
   }
 
   /** An ioctl on the processor, for states that are not in VcpuState: the kernel's local APIC. */
@@ -220,6 +227,8 @@ export class KvmVcpu implements Vcpu {
       if (this.pollDue || pending) {
         this.pollDue = false;
         this.exitsToPoll = EXITS_PER_POLL;
+        // Before looking: who kicks after that arms it again.
+        this.kickAgain.disarm();
         if (host.poll()) return this.leave({ kind: 'interrupted' });
         pending = host.interruptPending();
       }
@@ -341,7 +350,6 @@ export class KvmVcpu implements Vcpu {
       const { message, hint } = new KvmError(ioctls.KVM_RUN.name, word);
       return this.internalError(message, hint);
     }
-    takeKicks();
     this.counts.kicks++;
     this.alarmNs = Number.POSITIVE_INFINITY;
     this.pollDue = true;
