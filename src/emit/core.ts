@@ -1205,9 +1205,15 @@ function jumpDirect(imports: Imports): FunctionWriter {
   pushDirectTarget(f, target);
   pushPoll(f, imports, target);
   f.get(REC);
+  f.get(REC);
   f.memory('i32.load', BRANCH_COUNT);
+  f.i32(1);
+  f.pure('i32.sub');
+  f.tee(found);
+  f.memory('i32.store', BRANCH_COUNT);
+  f.get(found);
   f.i32(0);
-  f.pure('i32.le_s');
+  f.pure('i32.lt_s');
   f.if();
   // It may be asked for again, but not at every jump where that is after the first.
   f.get(REC);
