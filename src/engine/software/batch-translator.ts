@@ -8,6 +8,7 @@ import { BRANCH_COUNT, RECORD } from '../../emit/record.ts';
 import { emitRegion } from '../../emit/region.ts';
 import { ModuleWriter } from '../../wasm/encoder.ts';
 import { walkCode } from './code-walk.ts';
+import { beginsFunction, FUNCTION_ALIGNMENT_BYTES } from './function-start.ts';
 import { GUEST_RAM_OFFSET } from './layout.ts';
 import { formRegion, type Region } from './region-former.ts';
 import type { CodeBytes, RegionJob, TranslatedBatch, TranslatedRegion } from './translation.ts';
@@ -18,12 +19,21 @@ const MAXIMUM_PAGES = 8;
 /** As far as a region's offsets go. */
 const MAXIMUM_DISTANCE_PAGES = 1 << 16;
 const MAXIMUM_INSTRUCTION_BYTES = 15;
+/** As far as the beginning of a function is looked for before a place in it, and so many of them are tried. */
+const MAXIMUM_FUNCTION_BYTES = 2048;
+const MAXIMUM_FUNCTION_TRIES = 3;
 
 /** A page as it was when the job first looked at it. */
 interface CopiedPage {
   readonly page: number;
   readonly bytes: Uint8Array;
   readonly sum: number;
+}
+
+interface FormedRegion {
+  readonly page: number;
+  readonly region: Region;
+  readonly code: readonly CodeBytes[];
 }
 
 /** Where instructions of regions begin in a page, and the sum of its bytes when they were made. */
@@ -67,15 +77,16 @@ export class BatchTranslator {
         postponed.push(job.handler);
         continue;
       }
-      const code: CodeBytes[] = [];
-      const region = this.form(job, code);
-      if (region === undefined) {
+      const formed = this.formFunction(job) ?? this.form(job);
+      if (formed === undefined) {
         refused.push(job.handler);
         continue;
       }
+      const { page, region, code } = formed;
       const body = emitRegion(imports, region);
       bodies.push({ handler: job.handler, entry: region.entry, body });
-      regions.push({ handler: job.handler, instructions: region.spans.length, code });
+      const instructions = region.spans.length;
+      regions.push({ handler: job.handler, page, offset: region.entry, instructions, code });
     }
     // Imports come before functions: which ones there are is known now.
     for (const { handler, entry, body } of bodies) {
@@ -116,7 +127,56 @@ export class BatchTranslator {
     return sumOfWords(this.words, first);
   }
 
-  private form(job: RegionJob, code: CodeBytes[]): Region | undefined {
+  /** The region from where a function begins that has the job's place, if that is found. */
+  private formFunction(job: RegionJob): FormedRegion | undefined {
+    if (job.insists) return undefined;
+    for (const { start, needed } of this.functionStarts(job)) {
+      const formed = this.form(start, needed);
+      if (formed !== undefined) return formed;
+    }
+    return undefined;
+  }
+
+  /**
+   * Where the function may begin that a job's place lies in, nearest first: the interpreter has been there. `needed` is
+   * the place then.
+   */
+  private *functionStarts(job: RegionJob): Generator<{ start: RegionJob; needed: number }> {
+    const { page, offset, around, tables } = job;
+    if (tables === undefined) return;
+    const pages = [this.pageNumber(job, -1), page];
+    const bytes = new Uint8Array(2 * PAGE_BYTES);
+    pages.forEach((number, index) => {
+      if (number !== undefined) bytes.set(this.pageBytes(number), index * PAGE_BYTES);
+    });
+    const place = PAGE_BYTES + offset;
+    if (beginsFunction(bytes, place)) return;
+    let tries = 0;
+    const lowest = Math.max(place - MAXIMUM_FUNCTION_BYTES, FUNCTION_ALIGNMENT_BYTES);
+    for (let at = place - 1 - ((place - 1) % FUNCTION_ALIGNMENT_BYTES); at >= lowest; at -= FUNCTION_ALIGNMENT_BYTES) {
+      if (!beginsFunction(bytes, at)) continue;
+      const index = Math.floor(at / PAGE_BYTES);
+      const number = pages[index];
+      const table = number === undefined ? 0 : (tables[number] ?? 0);
+      const record = table === 0 ? 0 : this.recordAt(table + (at % PAGE_BYTES) * 4);
+      if (number === undefined || record === 0) continue;
+      // It has a region without the place, which is on a way that it had not gone by then.
+      if (this.view.getUint16(record + RECORD.handler, true) >= FIRST_REGION) return;
+      const delta = index - 1;
+      const home = delta === 0 ? around : { ...around!, linear: around!.linear + BigInt(delta * PAGE_BYTES) };
+      const start = { ...job, page: number, offset: at % PAGE_BYTES, around: home };
+      yield { start, needed: offset - delta * PAGE_BYTES };
+      if (++tries === MAXIMUM_FUNCTION_TRIES) return;
+    }
+  }
+
+  private pageBytes(page: number): Uint8Array {
+    const from = GUEST_RAM_OFFSET + page * PAGE_BYTES;
+    return this.guest.subarray(from, from + PAGE_BYTES);
+  }
+
+  private form(job: RegionJob, needed = job.offset): FormedRegion | undefined {
+    const code: CodeBytes[] = [];
     const pages = new Map<number, CopiedPage | undefined>();
     let copied = 0;
     const pageAt = (delta: number): CopiedPage | undefined => {
@@ -126,8 +186,7 @@ export class BatchTranslator {
       // The same page in two places would need two sets of addresses.
       if (page !== undefined && [...pages.values()].every((other) => other?.page !== page)) {
         const bytes = this.buffers[copied++]!;
-        const from = GUEST_RAM_OFFSET + page * PAGE_BYTES;
-        bytes.set(this.guest.subarray(from, from + PAGE_BYTES));
+        bytes.set(this.pageBytes(page));
         found = { page, bytes, sum: sumOfWords(new Int32Array(bytes.buffer), 0) };
       }
       pages.set(delta, found);
@@ -158,12 +217,11 @@ export class BatchTranslator {
       taken: (offset: number) => job.tables === undefined || this.hasBeenTaken(job, tableAt(offset), offset),
       landings: (offset: number) => this.landings(job, tableAt(offset), offset),
     };
-    const region = formRegion(source, job.offset, job.single);
-    if (region !== undefined) {
-      this.gather(region.spans, pages, code);
-      if (!job.single) this.cover(region.spans, pages);
-    }
-    return region;
+    const region = formRegion(source, job.offset, job.single, needed);
+    if (region === undefined) return undefined;
+    this.gather(region.spans, pages, code);
+    if (!job.single) this.cover(region.spans, pages);
+    return { page: job.page, region, code };
   }
 
   private pageNumber({ page, around }: RegionJob, delta: number): number | undefined {

@@ -161,13 +161,13 @@ export interface Region extends RegionCode {
 
 /**
  * Forms a region from `entry`, of one instruction where it is for a single step; undefined when not even its first
- * instruction can be translated.
+ * instruction can be translated, or when it would not have the instruction at `needed`.
  */
-export function formRegion(source: CodeSource, entry: number, single = false): Region | undefined {
+export function formRegion(source: CodeSource, entry: number, single = false, needed = entry): Region | undefined {
   const code = new RegionInstructions(source, entry, single ? 1 : MAXIMUM_INSTRUCTIONS);
   code.follow();
   const { decoded, leaders } = code;
-  if (!decoded.has(entry)) return undefined;
+  if (!decoded.has(needed)) return undefined;
   const blocks = single ? new Map<number, RegionBlock>() : closeCalls(code);
   for (const leader of leaders) {
     if (decoded.has(leader)) blocks.set(leader, buildBlock(decoded, leaders, leader));

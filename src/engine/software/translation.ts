@@ -13,7 +13,7 @@ export interface RegionJob {
   readonly page: number;
   /** Of one instruction, for a single step. */
   readonly single: boolean;
-  /** Asked for again: a region is wanted even where another one already has this place in its middle. */
+  /** Asked for again: a region is wanted that begins there, even where another one has this place in its middle. */
   readonly insists: boolean;
   /** Where that is in the guest's addresses, and what else is there; undefined for that page alone. */
   readonly around: CodeAround | undefined;
@@ -45,6 +45,9 @@ export interface CodeBytes {
 
 export interface TranslatedRegion {
   readonly handler: number;
+  /** Where it begins: the job's place, or the beginning of the function that this lies in. */
+  readonly page: number;
+  readonly offset: number;
   readonly instructions: number;
   /** Within one page each. */
   readonly code: readonly CodeBytes[];

@@ -251,11 +251,8 @@ export class Translator {
     }
     for (const handler of batch.postponed) {
       statistics.postponedRegions++;
-      const { page, offset } = this.forget(handler);
+      this.postpone(this.forget(handler));
       handlers.releasePlace(handler);
-      const codePage = this.parts.codePage(page);
-      codePage?.samples.delete(offset);
-      codePage?.postponed.add(offset);
     }
     if (batch.module !== undefined) handlers.instantiateRegions(batch.module);
     const installed: number[] = [];
@@ -265,6 +262,7 @@ export class Translator {
         installed.push(region.handler);
         statistics.regions++;
         statistics.translatedInstructions += region.instructions;
+        if (region.page !== job.page || region.offset !== job.offset) this.postpone(job);
       } else {
         handlers.releasePlace(region.handler);
       }
@@ -287,7 +285,7 @@ export class Translator {
       if (page !== undefined) pages.set(delta, page);
       return page;
     };
-    const home = pageAt(0, job.page);
+    const home = pageAt(0, region.page);
     if (home === undefined) return false;
     const isCurrent = ({ delta, page: number, offset, bytes }: CodeBytes): boolean => {
       const page = pageAt(delta, number);
@@ -295,16 +293,24 @@ export class Translator {
     };
     if (!region.code.every(isCurrent)) {
       this.statistics.staleRegions++;
-      home.samples.delete(job.offset);
+      parts.codePage(job.page)?.samples.delete(job.offset);
       return false;
     }
+    home.samples.set(region.offset, parts.threshold);
     pages.delete(0);
     return parts.install(
       home,
-      job.offset,
+      region.offset,
       job,
       [...pages].map(([delta, codePage]) => ({ delta, codePage })),
     );
+  }
+
+  /** Another region has this place in its middle: one that begins there is made when it is asked for again. */
+  private postpone({ page, offset }: RegionJob): void {
+    const codePage = this.parts.codePage(page);
+    codePage?.samples.delete(offset);
+    codePage?.postponed.add(offset);
   }
 
   private forget(handler: number): RegionJob {
