@@ -271,7 +271,11 @@ function forRegion(imports: Imports, slow: CoreName, stores: boolean): FunctionW
   f.get(2);
   if (stores) f.get(3);
   f.call(imports.core[slow]);
-  if (stores) loadField(f, 'codeChanged');
+  if (stores) {
+    loadField(f, 'codeChanged');
+    loadField(f, 'stop');
+    f.pure('i32.or');
+  }
   return f;
 }
 

@@ -173,7 +173,10 @@ export class HandlerEmitter {
   }
 
   /** Code after a store that went the slow way, which may have changed code. */
-  protected afterSlowStore(_value: Statement): void {}
+  protected afterSlowStore(value: Statement): void {
+    this.afterSlowAccess(value);
+    this.returnIfStopped();
+  }
 
   /** Another processor wrote in between: the instruction starts again. */
   protected startAgain(): void {
@@ -344,8 +347,6 @@ export class HandlerEmitter {
     f.get(stored);
     this.core(`${family}Store${sizeBytes}` as CoreName);
     this.afterSlowStore(value);
-    this.afterSlowAccess(value);
-    this.returnIfStopped();
   }
 
   protected modifyLoad(value: Value): void {

@@ -29,8 +29,8 @@ export const CORE = {
   slowModify4: [['i32', 'i32', 'i64'], ['i64']],
   slowModify8: [['i32', 'i32', 'i64'], ['i64']],
   /**
-   * The same for a region: (cpu, offset of the instruction from codePage, address[, value]). A store gives whether it
-   * has changed code.
+   * The same for a region: (cpu, offset of the instruction from codePage, address[, value]). A store gives whether the
+   * region cannot simply go on: code has changed, or `stop` is set.
    */
   regionLoad1: [['i32', 'i32', 'i64'], ['i64']],
   regionLoad2: [['i32', 'i32', 'i64'], ['i64']],

@@ -98,13 +98,15 @@ interface Place {
   stores: boolean;
   /** Registers dirty when control leaves here. */
   dirty: RegisterSet;
-  deadFlags: ReadonlySet<Statement>;
+  deadFlags: DeadFlags;
   lastStores: ReadonlyMap<Statement, readonly Statement[]>;
   /** Locals of the instruction at hand, free again after it. */
   temporaries: { type: WasmType; local: number }[];
   /** Locals with the flags' operands, and their types. */
   pinned: Map<number, WasmType>;
 }
+
+const NO_VALUES: readonly Value[] = [];
 
 const FLAG_FIELDS: ReadonlySet<string> = new Set(['flagZ', 'flagN', 'flagC', 'flagA']);
 
@@ -130,12 +132,15 @@ const IGNORES_FLAGS: ReadonlySet<NodeKind> = new Set<NodeKind>([
   'target',
 ]);
 
+/** Operations whose flags nobody sees, and those of their operands that somebody reads behind them all the same. */
+type DeadFlags = ReadonlyMap<Statement, readonly Value[]>;
+
 /**
  * Operations whose flags the next operation overwrites before anything can see them. What they alone have asked for is
  * no longer asked for.
  */
-function findDeadFlags(body: readonly Statement[], instructions: readonly FlowInstruction[]): Set<Statement> {
-  const dead = new Set<Statement>();
+function findDeadFlags(body: readonly Statement[], instructions: readonly FlowInstruction[]): DeadFlags {
+  const dead = new Map<Statement, readonly Value[]>();
   const drop = (value: Value): void => {
     value.uses--;
     if (value.uses === 0 && isPure(value)) for (const argument of value.args) drop(argument);
@@ -147,7 +152,10 @@ function findDeadFlags(body: readonly Statement[], instructions: readonly FlowIn
       case 'set-flags':
       case 'new-flags':
         if (overwritten) {
-          dead.add(statement);
+          dead.set(
+            statement,
+            statement.args.filter((argument) => argument.isReadBehind),
+          );
           for (const argument of statement.args) drop(argument);
         }
         overwritten = true;
@@ -155,7 +163,7 @@ function findDeadFlags(body: readonly Statement[], instructions: readonly FlowIn
       case 'set-carry-word':
         // It overwrites CF and OF alone: the flags before it are wanted if its own are.
         if (overwritten) {
-          dead.add(statement);
+          dead.set(statement, NO_VALUES);
           drop(statement.args[0]!);
         }
         break;
@@ -173,8 +181,16 @@ function findDeadFlags(body: readonly Statement[], instructions: readonly FlowIn
       default:
         if (!IGNORES_FLAGS.has(statement.kind)) overwritten = false;
     }
+    if (!dead.has(statement)) noteReads(statement);
   }
   return dead;
+}
+
+function noteReads({ kind, uses, args, whenTrue, whenFalse }: Statement): void {
+  if (kind === 'pure' && uses === 0) return;
+  for (const argument of args) argument.isReadBehind = true;
+  whenTrue?.forEach(noteReads);
+  whenFalse?.forEach(noteReads);
 }
 
 /** Stores behind which their instruction sets registers at most, with what it does there. */
@@ -230,7 +246,7 @@ class RegionEmitter extends HandlerEmitter {
     lengthBytes: 0,
     stores: false,
     dirty: 0,
-    deadFlags: new Set(),
+    deadFlags: new Map(),
     lastStores: new Map(),
     temporaries: [],
     pinned: new Map(),
@@ -1109,9 +1125,10 @@ class RegionEmitter extends HandlerEmitter {
         this.beginInstruction(value);
         return;
       case 'set-flags': {
-        if (place.deadFlags.has(value)) {
+        const readBehind = place.deadFlags.get(value);
+        if (readBehind !== undefined) {
           // A carry that stays may follow from the operands all the same.
-          for (const argument of value.args) if (argument.uses > 0) this.ensureLocal(argument);
+          for (const argument of readBehind) this.ensureLocal(argument);
           this.pin(value.args);
           return;
         }
@@ -1450,9 +1467,9 @@ class RegionEmitter extends HandlerEmitter {
     const rest = place.lastStores.get(value);
     if (rest !== undefined) {
       // Whether code has changed is asked only here, where it may have; then the instruction ends here too.
-      this.returnIfStopped();
       f.get(this.leaving);
       f.if(undefined, 'unlikely');
+      this.returnIfStopped();
       const { locals } = this;
       this.locals = new Map(locals);
       for (const statement of rest) this.statement(statement);
@@ -1461,9 +1478,11 @@ class RegionEmitter extends HandlerEmitter {
       this.setTarget(local ? target! : place.nextInstruction);
       this.leaveDirty(dirtyAfter);
       f.end();
+      this.afterSlowAccess(value);
       return;
     }
     place.stores = true;
+    super.afterSlowStore(value);
   }
 
   protected override call(value: Value): void {

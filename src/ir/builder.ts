@@ -154,6 +154,8 @@ export class Value {
   /** How many low bits of an integer may be set. */
   readonly bits: number;
   uses = 0;
+  /** A statement reads it behind where a pass that goes backwards is. */
+  isReadBehind = false;
 
   constructor(kind: NodeKind, type: ValueType | 'none', args: readonly Value[], id: number, rest: ValueMembers) {
     this.kind = kind;
@@ -179,7 +181,7 @@ export class Value {
 }
 
 type ValueMembers = {
-  -readonly [K in Exclude<keyof Value, 'kind' | 'type' | 'args' | 'id' | 'uses'>]?: Value[K];
+  -readonly [K in Exclude<keyof Value, 'kind' | 'type' | 'args' | 'id' | 'uses' | 'isReadBehind'>]?: Value[K];
 };
 
 /** By name, as a Map finds them faster than an object of this many members. */
@@ -239,6 +241,8 @@ export class Builder {
   private block: Statement[] = this.body;
   private nextId = 0;
   private nextVariable = 0;
+  /** General registers that the instruction at hand has read and not changed since, by offset and size. */
+  private readonly reads = new Map<number, Value>();
   readonly variables: Variable[] = [];
 
   private node(
@@ -445,13 +449,16 @@ export class Builder {
     const otherwiseBlock: Statement[] = [];
     const before = this.flagSource;
     this.block = thenBlock;
+    this.reads.clear();
     then();
+    this.reads.clear();
     let changed = this.flagSource !== before;
     this.flagSource = before;
     if (otherwise !== undefined) {
       this.block = otherwiseBlock;
       otherwise();
       changed ||= this.flagSource !== before;
+      this.reads.clear();
     }
     this.block = outer;
     this.flagSource = changed ? undefined : before;
@@ -473,11 +480,19 @@ export class Builder {
 
   /** General or MMX register bytes as a zero-extended i64. */
   getRegister(location: Location, sizeBytes: number): Value {
-    return this.node('get-register', 'i64', [], { location, size: sizeBytes, bits: sizeBytes * 8 });
+    const members = { location, size: sizeBytes, bits: sizeBytes * 8 };
+    if (!this.lazyFlags || location.kind !== 'fixed') return this.node('get-register', 'i64', [], members);
+    const key = location.offset * 16 + sizeBytes;
+    const known = this.reads.get(key);
+    if (known !== undefined) return known;
+    const value = this.node('get-register', 'i64', [], members);
+    this.reads.set(key, value);
+    return value;
   }
 
   /** Writes 1 or 2 bytes alone; 4 bytes clear the upper half; 8 bytes whole. */
   setRegister(location: Location, sizeBytes: number, value: Value): void {
+    this.reads.clear();
     this.node('set-register', 'none', [value], { location, size: sizeBytes });
   }
 
@@ -643,6 +658,7 @@ export class Builder {
       if (args[k]!.type !== signature.parameters[k]) throw new Error(`${name}: argument ${k} is ${args[k]!.type}`);
     }
     if (!STATELESS_RUNTIME.has(name)) this.sseChecked = false;
+    this.reads.clear();
     return this.node('call', signature.result ?? 'none', args, { name });
   }
 
@@ -663,6 +679,7 @@ export class Builder {
     local = false,
   ): void {
     const place = { size: offset, constant: nextOffset, landings, ...(local ? { name: 'local' } : {}) };
+    this.reads.clear();
     this.node('instruction', 'none', [], target === undefined ? place : { ...place, target });
   }
 

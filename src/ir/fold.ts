@@ -50,6 +50,7 @@ const constantOf = (value: Foldable): bigint | undefined => {
 
 /** The result as an unsigned 64-bit integer; undefined where it is not known. */
 export function foldConstants(name: PureOperation, args: readonly Foldable[]): bigint | undefined {
+  if (args[0] === args[1] && (name === 'i64.xor' || name === 'i64.sub')) return 0n;
   const x = constantOf(args[0]!);
   if (x === undefined) return undefined;
   if (args.length === 1) {
@@ -62,10 +63,11 @@ export function foldConstants(name: PureOperation, args: readonly Foldable[]): b
   return result === undefined ? undefined : result & ALL;
 }
 
-/** An operand that is the result by itself: x + 0, x & all ones, x << 0 and their kin. */
+/** An operand that is the result by itself: x + 0, x & all ones, x & x, x << 0 and their kin. */
 export function foldIdentity<T extends Foldable>(name: PureOperation, args: readonly T[]): T | undefined {
   const [x, y] = args;
   if (y === undefined) return undefined;
+  if (x === y && (name === 'i64.and' || name === 'i64.or')) return x;
   const right = constantOf(y);
   const left = constantOf(x!);
   switch (name) {

@@ -22,13 +22,13 @@ test('a pure value stands where it is used if that is once, else on a line of it
     const x = b.gpr(0, 8);
     const once = b.add(x, b.i64(5));
     const twice = b.shl(once, b.i64(300));
-    b.setGpr(1, 8, b.xor(twice, twice));
+    b.setGpr(1, 8, b.mul(twice, twice));
     b.mul(x, x);
   });
   assert.deepEqual(lines, [
     '  %0 = get-register rax',
     '  %1 = i64.shl(i64.add(%0, 5), 0x12c)',
-    '  set-register rcx = i64.xor(%1, %1)',
+    '  set-register rcx = i64.mul(%1, %1)',
   ]);
 });
 
