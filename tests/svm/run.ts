@@ -1,6 +1,7 @@
-// `npm run test:svm`: the tests of KVM on a host whose KVM is whole. QEMU emulates a computer whose processor has SVM, in
-// which Debian's kernel runs with its own KVM, and Node with this project. The stock kernel boots to its shell there, two
-// levels down. What QEMU's processor does unlike a real one is not judged: the engine's suite is left out.
+// `npm run test:svm`: the tests of KVM on a host whose KVM is whole. QEMU emulates a computer whose processor has
+// SVM, in which Debian's kernel runs with its own KVM, and Node with this project. The stock kernel boots to its
+// shell there, two levels down. What QEMU's processor does unlike a real one is not judged: the engine's suite is
+// left out.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
