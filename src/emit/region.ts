@@ -106,8 +106,6 @@ interface Place {
   pinned: Map<number, WasmType>;
 }
 
-const NO_VALUES: readonly Value[] = [];
-
 const FLAG_FIELDS: ReadonlySet<string> = new Set(['flagZ', 'flagN', 'flagC', 'flagA']);
 
 /** Statements that neither read flags nor can be the last thing before somebody else does. */
@@ -163,7 +161,7 @@ function findDeadFlags(body: readonly Statement[], instructions: readonly FlowIn
       case 'set-carry-word':
         // It overwrites CF and OF alone: the flags before it are wanted if its own are.
         if (overwritten) {
-          dead.set(statement, NO_VALUES);
+          dead.set(statement, []);
           drop(statement.args[0]!);
         }
         break;
@@ -1466,7 +1464,7 @@ class RegionEmitter extends HandlerEmitter {
     f.set(this.leaving);
     const rest = place.lastStores.get(value);
     if (rest !== undefined) {
-      // Whether code has changed is asked only here, where it may have; then the instruction ends here too.
+      // Only here can code have changed or `stop` be set, so it is asked here alone; then the instruction ends here too.
       f.get(this.leaving);
       f.if(undefined, 'unlikely');
       this.returnIfStopped();

@@ -220,6 +220,21 @@ export class KvmVcpu implements Vcpu {
   // Running.
 
   run(): VcpuExit {
+    try {
+      return this.runUntilExit();
+    } finally {
+      this.quietenTimers();
+    }
+  }
+
+  /** They would go off on and on, and break off system calls of whatever this thread does next. */
+  private quietenTimers(): void {
+    this.alarm.disarm();
+    this.kickAgain.disarm();
+    this.alarmNs = Number.POSITIVE_INFINITY;
+  }
+
+  private runUntilExit(): VcpuExit {
     const { host } = this;
     this.pollDue = true;
     for (;;) {
@@ -639,6 +654,7 @@ export class KvmVcpu implements Vcpu {
     try {
       exit = this.runOneStep();
     } finally {
+      this.quietenTimers();
       this.setGuestDebug(0);
     }
     const after = this.getState();

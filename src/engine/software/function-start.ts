@@ -5,7 +5,7 @@
 /** Compilers align functions by so much at least. */
 export const FUNCTION_ALIGNMENT_BYTES = 16;
 
-/** NOPs of one to ten bytes as compilers and assemblers fill gaps (Intel SDM volume 2B, NOP, table 4-12), and INT3. */
+/** What compilers and assemblers fill gaps with: NOPs (Intel SDM volume 2B, NOP) and prefixes of them, and INT3. */
 const PADDING = [
   '662e0f1f840000000000',
   '2e0f1f840000000000',
