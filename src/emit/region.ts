@@ -1464,7 +1464,7 @@ class RegionEmitter extends HandlerEmitter {
     f.set(this.leaving);
     const rest = place.lastStores.get(value);
     if (rest !== undefined) {
-      // Only here can code have changed or `stop` be set, so it is asked here alone; then the instruction ends here too.
+      // Only here can code have changed or `stop` be set: asked here alone. The instruction ends here too then.
       f.get(this.leaving);
       f.if(undefined, 'unlikely');
       this.returnIfStopped();
